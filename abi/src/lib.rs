@@ -1,0 +1,8 @@
+//! What user space sees: system-call numbers, errno values, flag words and `#[repr(C)]` structures of the
+//! Linux x86-64 ABI. No logic lives here; each module follows one UAPI header, named in its head comment.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod errno;
+
+pub use errno::Errno;

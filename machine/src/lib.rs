@@ -1,0 +1,26 @@
+//! The lowest floor: CPU, physical memory, page tables, traps, user-mode entry, context switch, time, devices.
+//!
+//! One API, one implementation picked at compile time: `pc` on bare x86-64, `mock` on a host (for the upper floors'
+//! unit tests). This is the only crate of the kernel that contains `unsafe`; everything it exports is safe to call
+//! with any arguments. Nothing above it may assume ring 0, a page-table format, port I/O, or where memory lies.
+#![cfg_attr(target_os = "none", no_std)]
+extern crate alloc;
+
+pub mod addr;
+pub mod aspace;
+pub mod cpu;
+pub mod log;
+pub mod mem;
+pub mod sync;
+pub mod thread;
+pub mod time;
+pub mod user;
+
+#[cfg(not(target_os = "none"))]
+#[path = "mock/mod.rs"]
+mod imp;
+#[cfg(target_os = "none")]
+#[path = "pc/mod.rs"]
+mod imp;
+
+pub use addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, Pfn, USER_MAX, VirtAddr};

@@ -1,0 +1,12 @@
+//! The host implementation: enough of the machine to run the upper floors' unit tests under plain `cargo test`.
+//!
+//! Physical memory is one array of pages; address spaces are maps from page number to frame; kernel threads are host
+//! threads that run one at a time by hand-over; time is the host's monotonic clock.
+
+pub mod aspace;
+pub mod cpu;
+pub mod log;
+pub mod mem;
+pub mod thread;
+pub mod time;
+pub mod user;

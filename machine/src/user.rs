@@ -1,0 +1,118 @@
+//! User mode: registers of a thread, entering user mode, and what comes back.
+
+use crate::imp;
+
+/// General registers, in the order of Linux's `struct user_regs_struct` (ptrace, core dumps; `sys/user.h`).
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Regs {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub orig_rax: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub eflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+/// Why user mode was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A system call: number in `regs.orig_rax`, arguments in rdi, rsi, rdx, r10, r8, r9; `regs.rip` is past the instruction.
+    Syscall,
+    /// A page fault.
+    Fault(Fault),
+    /// Another exception: vector number and error code.
+    Exception {
+        /// x86 vector (0 #DE, 1 #DB, 3 #BP, 4 #OF, 6 #UD, 13 #GP, 16 #MF, 17 #AC, 19 #XM, ...).
+        vector: u8,
+        /// Error code pushed by the CPU, 0 if none.
+        code: u64,
+    },
+    /// An interrupt was taken and handled; look for signals and rescheduling.
+    Interrupt,
+}
+
+/// A page fault from user mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Faulting address.
+    pub addr: u64,
+    /// A store.
+    pub write: bool,
+    /// An instruction fetch.
+    pub exec: bool,
+    /// The page was present (a rights violation).
+    pub present: bool,
+}
+
+/// The user-visible CPU state of one thread. Only its own thread runs it.
+pub struct UserCtx {
+    /// General registers. Any value may be stored: selectors and flags are forced to safe ones on entry, a non-canonical `rip`
+    /// comes back as a fault.
+    pub regs: Regs,
+    /// FS base (TLS pointer).
+    pub fs_base: u64,
+    /// GS base.
+    pub gs_base: u64,
+    pub(crate) fpu: imp::user::FpuState,
+}
+
+impl UserCtx {
+    /// Registers zero, flags with interrupts on, FPU state initial.
+    pub fn new() -> Result<UserCtx, crate::mem::OutOfFrames> {
+        Ok(UserCtx { regs: Regs::default(), fs_base: 0, gs_base: 0, fpu: imp::user::FpuState::new()? })
+    }
+    /// A copy for a child of fork/clone. Must be the current thread's own context.
+    pub fn fork(&mut self) -> Result<UserCtx, crate::mem::OutOfFrames> {
+        Ok(UserCtx { regs: self.regs, fs_base: self.fs_base, gs_base: self.gs_base, fpu: self.fpu.fork()? })
+    }
+    /// Resets for a new program (exec).
+    pub fn reset(&mut self) {
+        self.regs = Regs::default();
+        self.fs_base = 0;
+        self.gs_base = 0;
+        self.fpu.reset();
+    }
+    /// Runs user code in the CPU's active address space until it comes back. Call with interrupts on.
+    #[inline]
+    pub fn run(&mut self) -> Exit {
+        imp::user::run(self)
+    }
+    /// Size of the signal-frame image of the extended state: XSAVE area in standard format with Linux's software-reserved
+    /// bytes (FP_XSTATE_MAGIC1/2), including the trailing magic word.
+    pub fn xstate_size() -> usize {
+        imp::user::xstate_size()
+    }
+    /// Writes that image into `out` (at least `xstate_size()` bytes).
+    pub fn xstate(&mut self, out: &mut [u8]) {
+        self.fpu.save_image(out)
+    }
+    /// Loads state from such an image (validated: reserved bits and MXCSR cannot fault the kernel); `None` image: initial state.
+    pub fn set_xstate(&mut self, image: Option<&[u8]>) -> Result<(), BadXstate> {
+        self.fpu.load_image(image)
+    }
+    /// Called when the thread leaves its CPU (scheduler switch-out hook): saves live FPU registers.
+    pub fn switch_out(&mut self) {
+        self.fpu.switch_out()
+    }
+}
+
+/// The extended-state image is malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadXstate;
