@@ -5,6 +5,7 @@ use core::fmt;
 macro_rules! errnos {
     ($($name:ident = $value:literal, $text:literal;)*) => {
         /// An error number, as a system call returns it (negated) to user space.
+        #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum Errno {
@@ -157,9 +158,19 @@ errnos! {
     ENOTRECOVERABLE = 131, "State not recoverable";
     ERFKILL = 132, "Operation not possible due to RF-kill";
     EHWPOISON = 133, "Memory page has hardware error";
+    ERESTARTSYS = 512, "Kernel-internal: restart when the handler has SA_RESTART";
+    ERESTARTNOINTR = 513, "Kernel-internal: always restart";
+    ERESTARTNOHAND = 514, "Kernel-internal: restart when no handler runs";
+    ENOIOCTLCMD = 515, "Kernel-internal: the driver does not know this ioctl";
+    ERESTART_RESTARTBLOCK = 516, "Kernel-internal: restart through restart_syscall";
 }
 
 impl Errno {
+    /// Whether this is one of the kernel's own restart codes, which user space never sees: the signal code turns them into
+    /// `EINTR` or a restart of the call.
+    pub const fn is_restart(self) -> bool {
+        self as u16 >= 512
+    }
     /// `EWOULDBLOCK` is the same number as `EAGAIN`.
     pub const EWOULDBLOCK: Errno = Errno::EAGAIN;
     /// `ENOTSUP` is the same number as `EOPNOTSUPP`.
