@@ -4,5 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod errno;
+pub mod socket;
+pub mod tty;
 
 pub use errno::Errno;
