@@ -15,6 +15,7 @@ pub mod sync;
 pub mod thread;
 pub mod time;
 pub mod user;
+pub mod vdso;
 
 #[cfg(not(target_os = "none"))]
 #[path = "mock/mod.rs"]

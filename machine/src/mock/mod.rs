@@ -10,3 +10,4 @@ pub mod mem;
 pub mod thread;
 pub mod time;
 pub mod user;
+pub mod vdso;

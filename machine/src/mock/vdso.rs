@@ -1,0 +1,5 @@
+//! No vDSO on the host.
+
+pub fn image() -> &'static [u8] {
+    &[]
+}
