@@ -111,6 +111,10 @@ impl AddressSpace {
     pub fn cmpxchg_u32(&self, va: VirtAddr, old: u32, new: u32) -> Result<Result<u32, u32>, CopyFault> {
         self.0.cmpxchg_u32(va, old, new)
     }
+    /// Pages mapped now (for VmRSS).
+    pub fn resident_pages(&self) -> u32 {
+        self.0.resident_pages()
+    }
     /// Pages used by this space's tables (for VmPTE).
     pub fn table_pages(&self) -> u32 {
         self.0.table_pages()

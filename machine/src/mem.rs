@@ -24,8 +24,9 @@ pub struct Run {
 
 /// Decides which free frames are handed out. Implemented by `mm`, checked by this floor.
 pub trait FrameSource: Sync {
-    /// Takes a block of `2^order` contiguous pages, aligned to its size.
-    fn alloc(&self, order: u8) -> Option<Pfn>;
+    /// Takes a block of `2^order` contiguous pages, aligned to its size. `urgent` requests (kernel heap, stacks, page tables) may
+    /// use the reserve that pages of user data may not.
+    fn alloc(&self, order: u8, urgent: bool) -> Option<Pfn>;
     /// Gives a block back.
     fn free(&self, pfn: Pfn, order: u8);
 }

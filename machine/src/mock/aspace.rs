@@ -41,7 +41,11 @@ impl RawSpace {
         Ok(())
     }
     pub fn unmap(&self, va: VirtAddr, pages: u64) {
-        self.pages().retain(|p, _| *p < va.page() || *p >= va.page() + pages);
+        let mut map = self.pages();
+        let gone: Vec<u64> = map.range(va.page()..va.page().saturating_add(pages)).map(|(p, _)| *p).collect();
+        for p in gone {
+            map.remove(&p);
+        }
     }
     pub fn protect(&self, va: VirtAddr, pages: u64, prot: Prot) {
         for (_, e) in self.pages().range_mut(va.page()..va.page() + pages) {
@@ -68,6 +72,9 @@ impl RawSpace {
     pub fn commit(&self) {}
     pub fn destroy(&mut self) {
         self.pages().clear();
+    }
+    pub fn resident_pages(&self) -> u32 {
+        self.pages().len() as u32
     }
     pub fn table_pages(&self) -> u32 {
         1

@@ -3,6 +3,7 @@
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::mem::{FrameSource, OutOfFrames, Run};
 use crate::sync::Once;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 const PAGES: u32 = 16384;
@@ -22,16 +23,16 @@ fn slots() -> &'static [Slot] {
     })
 }
 
-pub struct RawFrame(u32);
+pub struct RawFrame(NonZeroU32);
 
 pub fn alloc() -> Result<RawFrame, OutOfFrames> {
     let pfn = match SOURCE.get() {
-        Some(s) => s.alloc(0).ok_or(OutOfFrames)?.0,
+        Some(s) => s.alloc(0, false).ok_or(OutOfFrames)?.0,
         None => BUMP.fetch_add(1, Ordering::Relaxed),
     };
     let slot = slots().get(pfn as usize).ok_or(OutOfFrames)?;
     assert_eq!(slot.refs.swap(1, Ordering::AcqRel), 0, "the frame source handed out a frame in use");
-    Ok(RawFrame(pfn))
+    Ok(RawFrame(NonZeroU32::new(pfn).expect("page 0 is never handed out")))
 }
 
 pub fn install_source(source: &'static dyn FrameSource, give: &mut dyn FnMut(Run)) {
@@ -51,10 +52,10 @@ pub fn kernel_pages() -> (u32, u32, u32) {
 
 impl RawFrame {
     fn slot(&self) -> &'static Slot {
-        &slots()[self.0 as usize]
+        &slots()[self.0.get() as usize]
     }
     pub fn pfn(&self) -> Pfn {
-        Pfn(self.0)
+        Pfn(self.0.get())
     }
     pub fn refs(&self) -> u32 {
         self.slot().refs.load(Ordering::Acquire)
@@ -85,7 +86,7 @@ impl RawFrame {
     }
     /// Another owner of the frame `pfn`, which the caller knows to be owned.
     pub fn adopt(pfn: Pfn) -> RawFrame {
-        let f = RawFrame(pfn.0);
+        let f = RawFrame(NonZeroU32::new(pfn.0).expect("page 0 is never handed out"));
         f.slot().refs.fetch_add(1, Ordering::AcqRel);
         f
     }
@@ -93,7 +94,7 @@ impl RawFrame {
 
 impl Clone for RawFrame {
     fn clone(&self) -> RawFrame {
-        RawFrame::adopt(Pfn(self.0))
+        RawFrame::adopt(Pfn(self.0.get()))
     }
 }
 
@@ -102,7 +103,7 @@ impl Drop for RawFrame {
         if self.slot().refs.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(s) = SOURCE.get()
         {
-            s.free(Pfn(self.0), 0);
+            s.free(Pfn(self.0.get()), 0);
         }
     }
 }
