@@ -3,8 +3,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod auxv;
 pub mod errno;
+pub mod resource;
+pub mod sched;
+pub mod signal;
 pub mod socket;
 pub mod tty;
+pub mod wait;
 
 pub use errno::Errno;
