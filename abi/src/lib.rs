@@ -5,6 +5,9 @@
 
 pub mod auxv;
 pub mod errno;
+pub mod fcntl;
+pub mod mount;
+pub mod stat;
 pub mod resource;
 pub mod sched;
 pub mod signal;
