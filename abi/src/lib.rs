@@ -6,13 +6,15 @@
 pub mod auxv;
 pub mod errno;
 pub mod fcntl;
+pub mod mman;
 pub mod mount;
-pub mod stat;
 pub mod resource;
 pub mod sched;
 pub mod signal;
 pub mod socket;
+pub mod stat;
 pub mod tty;
+pub mod uio;
 pub mod wait;
 
 pub use errno::Errno;

@@ -69,8 +69,6 @@ pub mod scm {
 
 /// Most descriptors in one `SCM_RIGHTS` message.
 pub const SCM_MAX_FD: usize = 253;
-/// Most elements of an iovec (UIO_MAXIOV), also of `sendmmsg`'s vector.
-pub const UIO_MAXIOV: usize = 1024;
 /// The largest backlog listen(2) keeps (`/proc/sys/net/core/somaxconn`).
 pub const SOMAXCONN: i32 = 4096;
 /// Size of `struct sockaddr_storage`.
