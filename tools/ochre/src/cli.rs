@@ -1,0 +1,33 @@
+//! The command line.
+
+use crate::fail::Result;
+use crate::{image, run};
+use clap::{Parser, Subcommand};
+
+/// Runs Linux programs on the Ochre kernel in a virtual machine; builds, tests and measures it.
+#[derive(Debug, Parser)]
+#[command(name = "x", disable_version_flag = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run a command of this machine (or of another root file system) in a guest
+    Run(Box<run::Options>),
+    /// Build the kernel image; its path is the last line printed
+    Build,
+}
+
+/// Does what was asked; the exit status.
+pub fn dispatch(cli: Cli) -> Result<u8> {
+    match cli.command {
+        Action::Run(options) => run::run(&options),
+        Action::Build => {
+            let images = image::ensure(true)?;
+            println!("{}", images.kernel.display());
+            Ok(0)
+        }
+    }
+}
