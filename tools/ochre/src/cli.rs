@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::fail::Result;
-use crate::{image, run};
+use crate::{bench, image, run};
 use clap::{Parser, Subcommand};
 
 /// Runs Linux programs on the Ochre kernel in a virtual machine; builds, tests and measures it.
@@ -18,6 +18,9 @@ enum Action {
     Run(Box<run::Options>),
     /// Build the kernel image; its path is the last line printed
     Build,
+    /// Measure in guest instructions, beside Linux
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 /// Does what was asked; the exit status.
@@ -29,5 +32,6 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
             println!("{}", images.kernel.display());
             Ok(0)
         }
+        Action::Bench(what) => bench::run(&what),
     }
 }

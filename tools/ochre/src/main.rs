@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod cli;
 mod cpio;
 mod environment;

@@ -45,7 +45,8 @@ pub fn run(only: Option<&str>, kernel: Option<&Path>, mem: u32, fail_above: Opti
     println!("{table}");
     if only.is_none() {
         let head = "# kbench: guest instructions per operation\n\nMade by `./x bench kbench`. Lower ratios are better; bandwidths are inverted.\n\n";
-        std::fs::write(bench.join("results.md"), format!("{head}![ratios](results.svg)\n\n{table}")).context("bench/results.md")?;
+        std::fs::write(bench.join("results.md"), format!("{head}![ratios](results.svg)\n\n{table}"))
+            .context("bench/results.md")?;
         let title = "Cost of kernel operations, Ochre / tuned Linux 7.2 (guest instructions)";
         std::fs::write(bench.join("results.svg"), plot::svg(&shown, title)).context("bench/results.svg")?;
         std::fs::write(bench.join("ochre.txt"), text).context("bench/ochre.txt")?;
@@ -61,11 +62,8 @@ fn compile(source: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(&dir).context("build directory")?;
     let out = dir.join("kbench");
     for compiler in ["musl-gcc", "cc"] {
-        let built = Command::new(compiler)
-            .args(["-static", "-O2", "-pthread", "-s", "-o"])
-            .arg(&out)
-            .arg(source)
-            .status();
+        let built =
+            Command::new(compiler).args(["-static", "-O2", "-pthread", "-s", "-o"]).arg(&out).arg(source).status();
         if built.is_ok_and(|s| s.success()) {
             return Ok(out);
         }

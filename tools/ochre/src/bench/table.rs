@@ -75,13 +75,13 @@ pub fn compare(base: &Figures, new: &Figures) -> Vec<Line> {
         .iter()
         .filter_map(|name| {
             let (b, unit) = base.values.get(name)?;
-            let n = new
-                .get(name)
-                .ok_or_else(|| new.words.get(name).cloned().unwrap_or_else(|| "missing".into()));
+            let n = new.get(name).ok_or_else(|| new.words.get(name).cloned().unwrap_or_else(|| "missing".into()));
             let judged = !name.starts_with("boot.") && name != NOT_JUDGED && *b > 0.0;
-            let ratio = n.as_ref().ok().filter(|n| judged && **n > 0.0).map(|n| {
-                if unit.starts_with("MiB/") { b / n } else { n / b }
-            });
+            let ratio = n
+                .as_ref()
+                .ok()
+                .filter(|n| judged && **n > 0.0)
+                .map(|n| if unit.starts_with("MiB/") { b / n } else { n / b });
             Some(Line { name: name.clone(), unit: unit.clone(), base: *b, new: n, ratio })
         })
         .collect()
@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn ratios_are_costs_and_bandwidths_are_inverted() {
-        let new = Figures::parse("sys.getpid 100 insn\nipc.pipe_bw64k 400 MiB/Ginsn\nboot.idle 1 s\nnet.udp_pp ENOSYS\n");
+        let new =
+            Figures::parse("sys.getpid 100 insn\nipc.pipe_bw64k 400 MiB/Ginsn\nboot.idle 1 s\nnet.udp_pp ENOSYS\n");
         let lines = compare(&Figures::parse(BASE), &new);
         let ratio = |i: usize| lines[i].ratio;
         assert_eq!((ratio(0), ratio(1), ratio(2), ratio(3)), (Some(0.5), Some(0.25), None, None));
