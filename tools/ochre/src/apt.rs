@@ -64,18 +64,22 @@ impl Lists {
     /// machine's own suites, needed where dependencies come from them.
     pub fn of_suite(suite: &str, with_own: bool) -> Result<Lists> {
         let dir = workspace::state().join("apt").join(suite);
-        let mut text = String::new();
+        let release = codename().unwrap_or_else(|| "stable".to_owned());
+        let mut lines: Vec<(String, String)> = Vec::new();
         for source in configured() {
-            let own = source.suites.join(" ");
-            let is_main_archive = !own.contains("-security") && own.contains(&release_suite());
-            let mut suites = if with_own { source.suites.clone() } else { Vec::new() };
-            if is_main_archive && !suites.iter().any(|s| s == suite) {
-                suites.push(suite.to_owned());
-            }
-            for suite in suites {
-                text.push_str(&format!("deb {}{} {suite} main\n", source.options, source.uri));
+            // Other vendors' archives have suites of other names.
+            let own = source.suites.iter().filter(|s| is_of_release(s, &release));
+            let main_archive = source.suites.iter().any(|s| *s == release || s == "stable");
+            let extra = main_archive.then(|| suite.to_owned());
+            for name in own.filter(|_| with_own).cloned().chain(extra) {
+                let archive = format!("{} {name}", source.uri.trim_end_matches('/'));
+                if !lines.iter().any(|(known, _)| *known == archive) {
+                    let line = format!("deb {}{archive} main\n", source.options);
+                    lines.push((archive, line));
+                }
             }
         }
+        let text: String = lines.into_iter().map(|(_, line)| line).collect();
         if text.is_empty() {
             return fail("no Debian mirror is configured on this machine (/etc/apt/sources.list)");
         }
@@ -155,9 +159,11 @@ pub fn quiet(command: &mut Command) -> Result<()> {
     fail(format!("{name}: {reason}"))
 }
 
-/// The suite of this release as sources name it.
-fn release_suite() -> String {
-    codename().unwrap_or_else(|| "stable".to_owned())
+/// Whether a suite is the release, its updates, its backports or its security archive.
+fn is_of_release(suite: &str, release: &str) -> bool {
+    [release, "stable"]
+        .iter()
+        .any(|r| suite.strip_prefix(r).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
 }
 
 /// Every archive in `/etc/apt/sources.list` and `/etc/apt/sources.list.d`.

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::fail::Result;
-use crate::{bench, image, run};
+use crate::{bench, doctor, image, oracle, run};
 use clap::{Parser, Subcommand};
 
 /// Runs Linux programs on the Ochre kernel in a virtual machine; builds, tests and measures it.
@@ -18,6 +18,11 @@ enum Action {
     Run(Box<run::Options>),
     /// Build the kernel image; its path is the last line printed
     Build,
+    /// Say what this machine has of what is needed, and what would be installed
+    Doctor,
+    /// The real Linux to compare with
+    #[command(subcommand)]
+    Oracle(oracle::Action),
     /// Measure in guest instructions, beside Linux
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -27,6 +32,8 @@ enum Action {
 pub fn dispatch(cli: Cli) -> Result<u8> {
     match cli.command {
         Action::Run(options) => run::run(&options),
+        Action::Doctor => Ok(doctor::run()),
+        Action::Oracle(action) => oracle::run(&action),
         Action::Build => {
             let images = image::ensure(true)?;
             println!("{}", images.kernel.display());

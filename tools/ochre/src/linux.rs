@@ -57,3 +57,19 @@ fn module_tree(image: &Path, release: &str) -> Option<PathBuf> {
     .into_iter()
     .find(|tree| tree.join("kernel").is_dir())
 }
+
+/// Kernel images (`vmlinuz*`) where packages put them: `boot`, or the module tree.
+pub fn images_below(tree: &Path, images: &mut Vec<PathBuf>) {
+    let folder = |dir: PathBuf| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|e| e.path()).collect()
+    };
+    let mut candidates = folder(tree.join("boot"));
+    for modules in ["lib/modules", "usr/lib/modules"] {
+        for release in folder(tree.join(modules)) {
+            candidates.extend(folder(release));
+        }
+    }
+    let is_image = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("vmlinuz"));
+    images.extend(candidates.into_iter().filter(is_image));
+}

@@ -7,7 +7,7 @@ use crate::serial::SerialLog;
 use crate::session::{self, Style};
 use crate::terminal::{self, Stream};
 use crate::vm::{Accel, Export, Machine, Vm};
-use crate::{environment, image, kmod, qemu, workspace};
+use crate::{environment, image, kmod, oracle, qemu, workspace};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::Write;
@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Result<u8> {
         return fail("--icount counts one processor's instructions: leave --smp at 1");
     }
     let qemu = qemu::ensure()?;
-    let kernel = options.kernel.as_deref().map(|path| linux::identify(path)).transpose()?;
+    let kernel = options.kernel.as_deref().map(chosen_kernel).transpose()?;
     let images = image::ensure(kernel.is_none())?;
     let kernel = kernel.unwrap_or(Kernel { path: images.kernel, linux: None });
     if options.command.is_empty() {
@@ -130,6 +130,21 @@ pub fn run(options: &Options) -> Result<u8> {
     let timeout = options.timeout.map(Duration::try_from_secs_f64).transpose();
     let style = Style { streams, raw, timeout: timeout.context("--timeout")? };
     session::run(vm, &style, log)
+}
+
+/// The kernel of `--kernel`: a file, or the word `oracle`.
+fn chosen_kernel(name: &Path) -> Result<Kernel> {
+    let kernel = match name.to_str() {
+        Some("oracle") => linux::identify(&oracle::current()?)?,
+        _ => linux::identify(name)?,
+    };
+    match &kernel.linux {
+        Some(linux::Linux { modules: Some(tree) }) if !kmod::has_9p(tree) => fail(format!(
+            "{}: this Linux is built without 9p, by which the guest gets its files; `./x oracle fetch` gets one with it",
+            kernel.path.display()
+        )),
+        _ => Ok(kernel),
+    }
 }
 
 /// The kernel command line.
