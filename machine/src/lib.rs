@@ -11,6 +11,7 @@ pub mod aspace;
 pub mod cpu;
 pub mod log;
 pub mod mem;
+pub mod rwlock;
 pub mod sync;
 pub mod thread;
 pub mod time;

@@ -42,7 +42,8 @@ pub fn with_current<R>(f: impl FnOnce(Option<&Arc<KernelThread>>) -> R) -> R {
 }
 
 /// Saves this thread and runs `next`; returns when someone switches back to this thread. Call with interrupts off. If `next` is
-/// still leaving another CPU this waits for it; switching to the current thread does nothing.
-pub fn switch_to(next: &Arc<KernelThread>) {
+/// still leaving another CPU this waits for it; switching to the current thread does nothing. The CPU keeps `next` alive while it
+/// runs and lets go of the thread it left once the switch is over, so a thread that is to run again needs another owner.
+pub fn switch_to(next: Arc<KernelThread>) {
     imp::thread::switch_to(next)
 }

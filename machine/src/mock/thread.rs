@@ -1,5 +1,7 @@
 //! Kernel threads as host threads: `switch_to` wakes the next one and waits to be woken.
 
+use super::cpu;
+use crate::cpu::CpuId;
 use crate::mem::OutOfFrames;
 use crate::thread::KernelThread;
 use std::cell::RefCell;
@@ -13,23 +15,26 @@ type Entry = Box<dyn FnOnce() + Send>;
 
 pub struct RawThread {
     entry: Mutex<Option<Entry>>,
-    baton: Mutex<bool>,
+    /// The CPU handed over with the right to run.
+    baton: Mutex<Option<CpuId>>,
     passed: Condvar,
 }
 
 impl RawThread {
     pub fn new(entry: Entry) -> Result<RawThread, OutOfFrames> {
-        Ok(RawThread { entry: Mutex::new(Some(entry)), baton: Mutex::new(false), passed: Condvar::new() })
+        Ok(RawThread { entry: Mutex::new(Some(entry)), baton: Mutex::new(None), passed: Condvar::new() })
     }
     pub fn adopted() -> RawThread {
-        RawThread { entry: Mutex::new(None), baton: Mutex::new(false), passed: Condvar::new() }
+        RawThread { entry: Mutex::new(None), baton: Mutex::new(None), passed: Condvar::new() }
     }
     fn wait(&self) {
         let mut mine = self.baton.lock().expect("a test thread panicked");
-        while !*mine {
+        loop {
+            if let Some(cpu) = mine.take() {
+                return cpu::set_this(cpu);
+            }
             mine = self.passed.wait(mine).expect("a test thread panicked");
         }
-        *mine = false;
     }
 }
 
@@ -42,20 +47,19 @@ pub fn with_current<R>(f: impl FnOnce(Option<&Arc<KernelThread>>) -> R) -> R {
     f(now.as_ref())
 }
 
-pub fn switch_to(next: &Arc<KernelThread>) {
+pub fn switch_to(next: Arc<KernelThread>) {
     let Some(me) = CURRENT.with(|c| c.borrow().clone()) else { return };
-    if Arc::ptr_eq(&me, next) {
+    if Arc::ptr_eq(&me, &next) {
         return;
     }
     let start = next.raw().entry.lock().expect("a test thread panicked").take();
-    *next.raw().baton.lock().expect("a test thread panicked") = true;
+    *next.raw().baton.lock().expect("a test thread panicked") = Some(cpu::this());
     next.raw().passed.notify_one();
     if let Some(entry) = start {
-        let thread = next.clone();
         std::thread::spawn(move || {
-            set_current(thread.clone());
-            thread.raw().wait();
-            drop(thread);
+            set_current(next.clone());
+            next.raw().wait();
+            drop(next);
             entry();
         });
     }

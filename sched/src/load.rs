@@ -1,0 +1,70 @@
+//! Load averages and per-CPU statistics, as /proc/loadavg and /proc/stat show them.
+
+use crate::cpu;
+use crate::timer::Timer;
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering::*};
+use machine::cpu::CpuId;
+use machine::sync::Once;
+
+/// Bits after the point in load averages.
+pub const LOAD_SHIFT: u32 = 11;
+const SAMPLE_NS: u64 = 5_000_000_000;
+/// `2^11 / exp(5 s / 1, 5, 15 min)`.
+const DECAY: [u64; 3] = [1884, 2014, 2037];
+
+static LOADS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+static SAMPLER: Once<alloc::sync::Arc<Timer>> = Once::new();
+
+/// Starts sampling, once.
+pub fn start() {
+    SAMPLER.get_or_init(|| {
+        let timer = Timer::new(Box::new(sample));
+        timer.arm_periodic(crate::now() + SAMPLE_NS, SAMPLE_NS);
+        timer
+    });
+}
+
+fn sample() {
+    // The sampler itself may have woken an idle CPU, whose idle thread is not counted.
+    let running = (runnable() as u64) << LOAD_SHIFT;
+    for (load, decay) in LOADS.iter().zip(DECAY) {
+        let now = (load.load(Relaxed) * decay + running * ((1 << LOAD_SHIFT) - decay)) >> LOAD_SHIFT;
+        load.store(now, Relaxed);
+    }
+}
+
+/// Threads that run or wait for a CPU.
+pub fn runnable() -> usize {
+    cpu::online().map(|cpu| cpu.waiting.load(Relaxed) as usize + usize::from(!cpu.queue.lock().is_idle())).sum()
+}
+
+/// Load averages over 1, 5 and 15 minutes, with [`LOAD_SHIFT`] bits after the point.
+pub fn load_average() -> [u64; 3] {
+    [LOADS[0].load(Relaxed), LOADS[1].load(Relaxed), LOADS[2].load(Relaxed)]
+}
+
+/// What one CPU has done since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuStats {
+    /// Nanoseconds in user mode.
+    pub user_ns: u64,
+    /// Nanoseconds in the kernel.
+    pub system_ns: u64,
+    /// Nanoseconds idle.
+    pub idle_ns: u64,
+    /// Switches from one thread to another.
+    pub switches: u64,
+}
+
+/// The statistics of a CPU; `None` if it does not take part.
+pub fn cpu_stats(id: CpuId) -> Option<CpuStats> {
+    let cpu = cpu::online().find(|cpu| cpu.id == id)?;
+    let queue = cpu.queue.lock();
+    let open = crate::now().saturating_sub(queue.charged_until);
+    let (mut busy, mut idle) = (cpu.busy_ns.load(Relaxed), cpu.idle_ns.load(Relaxed));
+    *if queue.is_idle() { &mut idle } else { &mut busy } += open;
+    let [user, system] = [0, 1].map(|i: usize| cpu.ticks[i].load(Relaxed) as u128);
+    let user_ns = if user + system == 0 { 0 } else { (busy as u128 * user / (user + system)) as u64 };
+    Some(CpuStats { user_ns, system_ns: busy - user_ns, idle_ns: idle, switches: cpu.switches.load(Relaxed) })
+}

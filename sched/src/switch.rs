@@ -1,0 +1,464 @@
+//! Threads begin, switch and end: `spawn`, `schedule`, wake-ups.
+//!
+//! A thread that sleeps has set its state before it calls [`schedule`]. Under its CPU's queue lock it either is found woken
+//! meanwhile and goes on, or leaves the queue and the next one is picked *in the same critical section*. That order is what
+//! keeps two CPUs that switch to each other's outgoing threads from waiting for each other: each wait (inside
+//! `machine::thread::switch_to`) is for a CPU that decided earlier. For the same reason only idle threads steal.
+
+use crate::cpu::{self, Cpu, IDLE, ONLINE};
+use crate::cpuset::CpuSet;
+use crate::policy::{self, FAIR, IDLE_KEY, Policy};
+use crate::runq::{RunQueue, Waiting};
+use crate::thread::{Flags, Payload, Thread, ThreadExt, payload, state};
+use crate::{idle, placement, timer};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::*;
+use machine::cpu::{Event, IrqOff};
+use machine::mem::OutOfFrames;
+use machine::sync::IrqGuard;
+use machine::thread::KernelThread;
+
+/// Runs `f` with the current thread. On a CPU that no thread runs on yet, the code that asks becomes one.
+#[inline]
+pub fn with_current<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
+    let mut f = Some(f);
+    loop {
+        let done = machine::thread::with_current(|kernel| {
+            let payload = payload(kernel?)?;
+            Some((f.take()?)(&payload.thread))
+        });
+        match done {
+            Some(result) => return result,
+            None => init_boot_cpu(),
+        }
+    }
+}
+
+/// The current thread.
+#[inline]
+pub fn current() -> Arc<Thread> {
+    with_current(Arc::clone)
+}
+
+/// Runs `f` with the current thread's extension.
+#[inline]
+pub fn with_current_ext<R>(f: impl FnOnce(Option<&Arc<dyn ThreadExt>>) -> R) -> R {
+    machine::thread::with_current(|kernel| f(kernel.and_then(|k| payload(k)).and_then(|p| p.ext.as_ref())))
+}
+
+/// Makes the code running now the first thread of this CPU, with an idle thread beside it, and takes over the machine's timer
+/// and kick interrupts. Does nothing where that has been done.
+pub fn init_boot_cpu() {
+    if machine::thread::with_current(|kernel| kernel.is_some()) {
+        return;
+    }
+    machine::cpu::set_event_handler(on_event);
+    let cpu = cpu::this();
+    // On a host every test is a CPU of its own and must not lose threads to another test's.
+    let affinity = if cfg!(target_os = "none") { CpuSet::all() } else { CpuSet::single(cpu.id) };
+    let first = adopt("swapper", affinity);
+    let Ok(idle) = spawn("idle", None, Box::new(idle::run)) else { return };
+    idle.key.store(IDLE_KEY, Relaxed);
+    idle.affinity.store(&CpuSet::single(cpu.id));
+    idle.state.store(state::RUNNING, Relaxed);
+    take_over(cpu, first, idle);
+}
+
+/// Makes the code running now the idle thread of this CPU.
+pub(crate) fn init_other_cpu() {
+    let cpu = cpu::this();
+    let idle = adopt("idle", CpuSet::single(cpu.id));
+    idle.key.store(IDLE_KEY, Relaxed);
+    take_over(cpu, idle.clone(), idle);
+}
+
+fn adopt(name: &str, affinity: CpuSet) -> Arc<Thread> {
+    let thread = Arc::new(Thread::new(name, affinity, cpu::this().id));
+    thread.state.store(state::RUNNING, Relaxed);
+    thread.on_queue.store(true, Relaxed);
+    KernelThread::adopt(Box::new(Payload { thread: thread.clone(), ext: None }));
+    thread
+}
+
+fn take_over(cpu: &'static Cpu, current: Arc<Thread>, idle: Arc<Thread>) {
+    let mut queue = cpu.queue.lock();
+    *queue = RunQueue::new();
+    cpu.waiting.store(0, Relaxed);
+    queue.charged_until = crate::now();
+    queue.running_since = queue.charged_until;
+    queue.current = Some(current);
+    queue.idle = Some(idle);
+    drop(queue);
+    ONLINE.insert(cpu.id);
+}
+
+/// Makes a thread that will run `entry`; it begins when [`Thread::start`] is called and ends when `entry` returns. It has the
+/// affinity of the current thread and no other of its traits.
+pub fn spawn(
+    name: &str,
+    ext: Option<Arc<dyn ThreadExt>>,
+    entry: Box<dyn FnOnce() + Send>,
+) -> Result<Arc<Thread>, OutOfFrames> {
+    let affinity = with_current(|t| t.affinity());
+    let thread = Arc::new(Thread::new(name, affinity, cpu::this().id));
+    let body = Box::new(move || {
+        entry();
+        exit_thread()
+    });
+    let kernel = KernelThread::new(body, Box::new(Payload { thread: thread.clone(), ext }))?;
+    *thread.kernel.lock() = Some(kernel);
+    Ok(thread)
+}
+
+/// Ends the current thread. What its stack owns is not dropped: return from the thread's entry instead where that is possible.
+pub fn exit_thread() -> ! {
+    with_current(|t| t.state.store(state::DEAD, SeqCst));
+    loop {
+        switch(false);
+    }
+}
+
+/// Interrupt context, interrupts off: only flags are set.
+fn on_event(event: Event) {
+    let cpu = cpu::this();
+    machine::thread::with_current(|kernel| {
+        let Some(thread) = kernel.and_then(|k| payload(k)).map(|p| &p.thread) else { return };
+        if event == Event::Timer {
+            cpu.fired();
+            let kind = if thread.in_user() { 0 } else { 1 };
+            if thread.key.load(Relaxed) != IDLE_KEY {
+                thread.ticks[kind].fetch_add(1, Relaxed);
+                cpu.ticks[kind].fetch_add(1, Relaxed);
+            }
+        }
+        thread.set_flags(Flags::NEED_RESCHED);
+    });
+}
+
+/// Whether [`schedule`] should be called soon: another thread is due, or timers are.
+#[inline]
+pub fn need_resched() -> bool {
+    with_current(|t| t.flags() & Flags::NEED_RESCHED != 0)
+}
+
+/// The point where a thread gives way. If it has set a sleeping state, it sleeps; else due timers run and then, if another
+/// thread's turn has come, that one.
+pub fn schedule() {
+    let cpu = cpu::this();
+    if cpu.timer_due.load(Relaxed) && with_current(|t| t.state.load(Relaxed) == state::RUNNING) {
+        timer::run_due(cpu);
+        idle::balance(cpu);
+    }
+    switch(false);
+}
+
+/// Lets the other runnable threads of this CPU go first (sched_yield(2)).
+#[inline]
+pub fn yield_now() {
+    let cpu = cpu::this();
+    if cpu.waiting.load(Relaxed) != 0 || cpu.timer_due.load(Relaxed) {
+        if cpu.timer_due.load(Relaxed) {
+            timer::run_due(cpu);
+        }
+        switch(true);
+    }
+}
+
+/// Gives way if someone waits for it; for long loops in the kernel.
+#[inline]
+pub fn cond_resched() {
+    if need_resched() {
+        schedule();
+    }
+}
+
+/// Decides under the queue lock whether `current`, which could go on, must make room; if so it has been queued and the thread
+/// that takes its place is returned.
+fn give_way(queue: &mut RunQueue, yielding: bool, now: u64) -> Option<(Arc<Thread>, Arc<Thread>)> {
+    let least = queue.waiting.least()?;
+    let ran = now.saturating_sub(queue.running_since);
+    let (is_idle, slice_over) = (queue.is_idle(), ran >= queue.slice());
+    let current = queue.current.as_ref()?;
+    let key = current.key.load(Relaxed);
+    if is_idle {
+        let (_, Waiting(next)) = queue.waiting.pop()?;
+        return Some((queue.current.take()?, next));
+    }
+    let realtime = key < FAIR;
+    if yielding || realtime && slice_over && current.policy() == Policy::RoundRobin {
+        if realtime {
+            let current = current.clone();
+            queue.place(&current, None, false);
+        } else {
+            current.key.store(key.max(least.saturating_add(1)), Relaxed);
+        }
+    } else if least.saturating_add(policy::WAKEUP_GRANULARITY_NS) >= key && !(slice_over && least < key) {
+        return None;
+    }
+    let current = queue.current.take()?;
+    let (_, Waiting(next)) = queue.waiting.push_pop(current.key.load(Relaxed), Waiting(current.clone()));
+    if Arc::ptr_eq(&next, &current) {
+        queue.current = Some(current);
+        return None;
+    }
+    Some((current, next))
+}
+
+fn switch(yielding: bool) {
+    let irq = IrqOff::new();
+    let cpu = cpu::this();
+    let now = crate::now();
+    let mut queue = cpu.queue.lock();
+    let was_idle = queue.is_idle();
+    let ran = queue.charge(now);
+    let account = if was_idle { &cpu.idle_ns } else { &cpu.busy_ns };
+    account.store(account.load(Relaxed) + ran, Relaxed);
+    let Some(current) = &queue.current else { return };
+    if current.flags() & Flags::NEED_RESCHED != 0 {
+        current.clear_flags(Flags::NEED_RESCHED);
+    }
+    let sleeps = current.state.load(SeqCst) != state::RUNNING;
+    let migrates = !sleeps && !was_idle && !current.affinity.contains(cpu.id);
+    let pair = if sleeps || migrates {
+        let next = match queue.waiting.pop() {
+            Some((_, Waiting(next))) => Some(next),
+            None => queue.idle.clone(),
+        };
+        next.and_then(|next| Some((queue.current.take()?, next)))
+    } else {
+        give_way(&mut queue, yielding, now)
+    };
+    let Some((prev, next)) = pair else {
+        if !was_idle {
+            arm(cpu, &queue, now);
+        }
+        return;
+    };
+    let Some(next_kernel) = next.kernel.lock().take() else {
+        // Only a thread that runs elsewhere lacks its stack, and such a one is in no queue.
+        panic!("a queued thread has no stack");
+    };
+    let dead = prev.state.load(Relaxed) == state::DEAD;
+    machine::thread::with_current(|kernel| {
+        let Some(kernel) = kernel else { return };
+        if let Some(ext) = payload(kernel).and_then(|p| p.ext.as_ref()) {
+            ext.switch_out();
+        }
+        if !dead {
+            *prev.kernel.lock() = Some(kernel.clone());
+        }
+    });
+    let counter = if sleeps { &prev.voluntary } else { &prev.involuntary };
+    counter.store(counter.load(Relaxed) + 1, Relaxed);
+    cpu.switches.store(cpu.switches.load(Relaxed) + 1, Relaxed);
+    if sleeps || migrates {
+        prev.on_queue.store(false, Relaxed);
+    }
+    if migrates {
+        prev.state.store(state::WAKING, Relaxed);
+    }
+    if cpu.timer_due.load(Relaxed) {
+        next.set_flags(Flags::NEED_RESCHED);
+    }
+    cpu.waiting.store(queue.waiting.len() as u32, Relaxed);
+    queue.current = Some(next);
+    queue.running_since = now;
+    let is_idle = queue.is_idle();
+    if is_idle != was_idle {
+        if is_idle { IDLE.insert(cpu.id) } else { IDLE.remove(cpu.id) }
+    }
+    if !is_idle {
+        arm(cpu, &queue, now);
+    }
+    let floor = queue.floor;
+    drop(queue);
+    if migrates {
+        let target = cpu::of(placement::choose(&prev, false));
+        enqueue(target, target.queue.lock(), prev, Some(floor), false, false);
+    } else {
+        drop(prev);
+    }
+    if let Some(ext) = payload(&next_kernel).and_then(|p| p.ext.as_ref()) {
+        ext.switch_in();
+    }
+    machine::thread::switch_to(next_kernel);
+    drop(irq);
+}
+
+/// Sees to it that the running thread is looked at when its slice is over, if others wait, or at the next tick.
+fn arm(cpu: &Cpu, queue: &RunQueue, now: u64) {
+    if queue.waiting.is_empty() {
+        cpu.program_for_busy(now);
+    } else {
+        cpu.program_for_busy(now.min(now + queue.slice().min(policy::TICK_NS)));
+        cpu.program_by(now + queue.slice().min(policy::TICK_NS));
+    }
+}
+
+/// Puts a thread that is in no queue into `cpu`'s and lets it preempt if it is due.
+pub(crate) fn enqueue(
+    cpu: &'static Cpu,
+    mut queue: IrqGuard<'_, RunQueue>,
+    thread: Arc<Thread>,
+    from_floor: Option<u64>,
+    slept: bool,
+    sync: bool,
+) {
+    queue.place(&thread, from_floor, slept);
+    thread.cpu.store(cpu.id.0, Relaxed);
+    thread.on_queue.store(true, Relaxed);
+    thread.state.store(state::RUNNING, Release);
+    let local = cpu.id == cpu::this().id;
+    let mut preempt = queue.is_idle();
+    if !preempt && (!sync || !local || thread.key.load(Relaxed) < FAIR) {
+        let now = crate::now();
+        let ran = queue.charge(now);
+        cpu.busy_ns.store(cpu.busy_ns.load(Relaxed) + ran, Relaxed);
+        preempt = queue.should_preempt(&thread);
+        if local && queue.waiting.is_empty() {
+            cpu.program_by(now + queue.slice().min(policy::TICK_NS));
+        }
+    }
+    queue.waiting.push(thread.key.load(Relaxed), Waiting(thread));
+    cpu.waiting.store(queue.waiting.len() as u32, SeqCst);
+    if preempt && let Some(current) = &queue.current {
+        current.set_flags(Flags::NEED_RESCHED);
+        drop(queue);
+        if !local {
+            IDLE.remove(cpu.id);
+            machine::cpu::kick(cpu.id);
+        }
+    }
+}
+
+/// Ends the sleep of `thread` if its state is in `mask`. `sync`: the caller is about to sleep, so it need not be preempted.
+pub(crate) fn wake(thread: &Arc<Thread>, mask: u32, sync: bool) -> bool {
+    if thread.state.load(SeqCst) & mask == 0 {
+        return false;
+    }
+    loop {
+        let home = cpu::of(thread.cpu());
+        let queue = home.queue.lock();
+        if thread.cpu() != home.id {
+            continue;
+        }
+        let was = thread.state.load(Relaxed);
+        if was & mask == 0 {
+            return false;
+        }
+        if thread.on_queue.load(Relaxed) {
+            // It has not left its CPU yet and now will not.
+            thread.state.store(state::RUNNING, SeqCst);
+            return true;
+        }
+        thread.state.store(state::WAKING, Relaxed);
+        let slept = was != state::NEW;
+        let target = placement::choose(thread, sync);
+        if target == home.id {
+            let floor = (!slept).then_some(FAIR);
+            enqueue(home, queue, thread.clone(), floor, slept, sync);
+        } else {
+            let floor = if slept { queue.floor } else { FAIR };
+            drop(queue);
+            let target = cpu::of(target);
+            enqueue(target, target.queue.lock(), thread.clone(), Some(floor), slept, sync);
+        }
+        return true;
+    }
+}
+
+/// What `thread` has run since it was last charged.
+pub(crate) fn unaccounted(thread: &Thread) -> u64 {
+    if !thread.on_queue.load(Relaxed) {
+        return 0;
+    }
+    let queue = cpu::of(thread.cpu()).queue.lock();
+    match &queue.current {
+        Some(current) if core::ptr::eq(&**current, thread) => crate::now().saturating_sub(queue.charged_until),
+        _ => 0,
+    }
+}
+
+impl Thread {
+    /// Lets a new thread run.
+    pub fn start(self: &Arc<Self>) {
+        wake(self, state::NEW, false);
+    }
+
+    #[inline]
+    pub(crate) fn wake_from(self: &Arc<Self>, mask: u32) -> bool {
+        core::sync::atomic::fence(SeqCst);
+        wake(self, mask, false)
+    }
+
+    /// Makes the thread come out of user mode, if it is there, to look at its flags.
+    pub fn kick(&self) {
+        let cpu = self.cpu();
+        if self.in_user() && cpu != cpu::this().id {
+            machine::cpu::kick(cpu);
+        }
+    }
+
+    /// Changes the policy, real-time priority and nice value; takes effect at once.
+    pub fn set_policy(self: &Arc<Self>, policy: Policy, rt_priority: u8, nice: i8) {
+        loop {
+            let home = cpu::of(self.cpu());
+            let mut queue = home.queue.lock();
+            if self.cpu() != home.id {
+                continue;
+            }
+            let waiting = queue.waiting.take(self.run_seat.load(Relaxed));
+            self.store_policy(policy, rt_priority, nice);
+            queue.place(self, None, true);
+            if let Some((_, entry)) = waiting {
+                queue.waiting.push(self.key.load(Relaxed), entry);
+            }
+            if let Some(current) = &queue.current {
+                current.set_flags(Flags::NEED_RESCHED);
+            }
+            drop(queue);
+            if home.id != cpu::this().id && !IDLE.contains(home.id) {
+                machine::cpu::kick(home.id);
+            }
+            return;
+        }
+    }
+
+    /// Changes the nice value only.
+    pub fn set_nice(self: &Arc<Self>, nice: i8) {
+        self.set_policy(self.policy(), self.rt_priority(), nice.clamp(-20, 19));
+    }
+
+    /// Restricts the thread to a set of CPUs and moves it there; `false` (and nothing is changed) if none of them is online.
+    pub fn set_affinity(self: &Arc<Self>, set: &CpuSet) -> bool {
+        if set.and(&ONLINE.load()).is_empty() {
+            return false;
+        }
+        self.affinity.store(set);
+        if set.contains(self.cpu()) {
+            return true;
+        }
+        let home = cpu::of(self.cpu());
+        let mut queue = home.queue.lock();
+        if self.cpu() != home.id {
+            return true; // it has just moved, and by the new set
+        }
+        if let Some((_, Waiting(thread))) = queue.waiting.take(self.run_seat.load(Relaxed)) {
+            home.waiting.store(queue.waiting.len() as u32, Relaxed);
+            thread.state.store(state::WAKING, Relaxed);
+            thread.on_queue.store(false, Relaxed);
+            let floor = queue.floor;
+            drop(queue);
+            let target = cpu::of(placement::choose(&thread, false));
+            enqueue(target, target.queue.lock(), thread, Some(floor), false, false);
+        } else if self.on_queue.load(Relaxed) {
+            self.set_flags(Flags::NEED_RESCHED);
+            drop(queue);
+            if home.id != cpu::this().id {
+                machine::cpu::kick(home.id);
+            }
+        }
+        true
+    }
+}

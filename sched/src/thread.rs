@@ -1,0 +1,280 @@
+//! A thread's scheduling record.
+//!
+//! `Arc<Thread>` is the handle everybody holds; it outlives the thread. The stack and saved context (`KernelThread`) belong to
+//! the record only while the thread is not running (the CPU owns them then), and go when it has ended; with them goes the
+//! thread's extension, so the two may refer to each other.
+
+use crate::cpuset::{AtomicCpuSet, CpuSet};
+use crate::policy::{self, Policy};
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use machine::cpu::CpuId;
+use machine::sync::SpinLock;
+use machine::thread::KernelThread;
+
+/// What the owner of a thread (a task) hangs on it. The hooks run with interrupts off and must not lock anything that sleeps.
+pub trait ThreadExt: Any + Send + Sync {
+    /// The thread is about to run on this CPU.
+    fn switch_in(&self) {}
+    /// The thread leaves its CPU.
+    fn switch_out(&self) {}
+}
+
+/// Bits of [`Thread::flags`]: reasons not to go on to user mode just now.
+pub struct Flags;
+
+impl Flags {
+    /// Another thread should run, or timers are due: call [`crate::schedule`].
+    pub const NEED_RESCHED: u32 = 1;
+    /// A signal or the like waits; ends interruptible sleeps. Set and cleared by [`Thread::set_interrupted`].
+    pub const INTERRUPTED: u32 = 2;
+    /// A fatal signal waits; ends killable sleeps.
+    pub const FATAL: u32 = 4;
+    /// For the thread's owner: look at something before the next return to user mode. The scheduler ignores it.
+    pub const NOTIFY: u32 = 8;
+}
+
+/// Time a thread has run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuTimes {
+    /// Nanoseconds in user mode.
+    pub user_ns: u64,
+    /// Nanoseconds in the kernel.
+    pub system_ns: u64,
+}
+
+/// States of a thread; the sleeping ones are bits so that a wake-up can name a set of them.
+pub(crate) mod state {
+    pub const RUNNING: u32 = 0;
+    pub const INTERRUPTIBLE: u32 = 1;
+    pub const KILLABLE: u32 = 2;
+    pub const UNINTERRUPTIBLE: u32 = 4;
+    /// Made, not yet started.
+    pub const NEW: u32 = 8;
+    /// Woken, on its way to a run queue.
+    pub const WAKING: u32 = 16;
+    pub const DEAD: u32 = 32;
+    pub const ANY_SLEEP: u32 = INTERRUPTIBLE | KILLABLE | UNINTERRUPTIBLE;
+}
+
+/// A thread, as the scheduler sees it.
+pub struct Thread {
+    pub(crate) flags: AtomicU32,
+    pub(crate) state: AtomicU32,
+    /// The CPU it runs on or ran on last; its run queue's lock guards `on_queue`.
+    pub(crate) cpu: AtomicU32,
+    /// Counted by its CPU's run queue: waiting there or running.
+    pub(crate) on_queue: AtomicBool,
+    /// User mode is entered or about to be.
+    in_user: AtomicBool,
+    /// Order among the runnable ([`policy`]); fair keys advance with time run.
+    pub(crate) key: AtomicU64,
+    pub(crate) weight: AtomicU64,
+    policy: AtomicU8,
+    rt_priority: AtomicU8,
+    nice: AtomicI8,
+    pub(crate) runtime: AtomicU64,
+    /// Samples of the tick: in user mode, in the kernel.
+    pub(crate) ticks: [AtomicU32; 2],
+    pub(crate) voluntary: AtomicU64,
+    pub(crate) involuntary: AtomicU64,
+    pub(crate) affinity: AtomicCpuSet,
+    /// Seats in the run queue's heap and in the timer queue's.
+    pub(crate) run_seat: AtomicUsize,
+    pub(crate) timer_seat: AtomicUsize,
+    /// Number of the last wait begun, and of the last one a waker ended (`wait`).
+    pub(crate) wait_begun: AtomicU32,
+    pub(crate) wait_ended: AtomicU32,
+    pub(crate) kernel: SpinLock<Option<Arc<KernelThread>>>,
+    name: SpinLock<[u8; 16]>,
+}
+
+/// What a `KernelThread` carries.
+pub(crate) struct Payload {
+    pub thread: Arc<Thread>,
+    pub ext: Option<Arc<dyn ThreadExt>>,
+}
+
+/// The payload of a kernel thread that this crate made.
+#[inline]
+pub(crate) fn payload(kernel: &KernelThread) -> Option<&Payload> {
+    kernel.payload().downcast_ref::<Payload>()
+}
+
+impl Thread {
+    pub(crate) fn new(name: &str, affinity: CpuSet, cpu: CpuId) -> Thread {
+        let thread = Thread {
+            flags: AtomicU32::new(0),
+            state: AtomicU32::new(state::NEW),
+            cpu: AtomicU32::new(cpu.0),
+            on_queue: AtomicBool::new(false),
+            in_user: AtomicBool::new(false),
+            key: AtomicU64::new(policy::FAIR),
+            weight: AtomicU64::new(policy::NICE_0_WEIGHT),
+            policy: AtomicU8::new(Policy::Normal as u8),
+            rt_priority: AtomicU8::new(0),
+            nice: AtomicI8::new(0),
+            runtime: AtomicU64::new(0),
+            ticks: [const { AtomicU32::new(0) }; 2],
+            voluntary: AtomicU64::new(0),
+            involuntary: AtomicU64::new(0),
+            affinity: AtomicCpuSet::new(),
+            run_seat: AtomicUsize::new(posheap::NOWHERE),
+            timer_seat: AtomicUsize::new(posheap::NOWHERE),
+            wait_begun: AtomicU32::new(0),
+            wait_ended: AtomicU32::new(0),
+            kernel: SpinLock::new(None),
+            name: SpinLock::new([0; 16]),
+        };
+        thread.affinity.store(&affinity);
+        thread.set_name(name.as_bytes());
+        thread
+    }
+
+    /// The word of [`Flags`] that the task loop looks at before it enters user mode.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Relaxed)
+    }
+    /// Sets bits of [`Flags`]; wakes nobody.
+    pub fn set_flags(&self, bits: u32) {
+        self.flags.fetch_or(bits, SeqCst);
+    }
+    /// Clears bits of [`Flags`].
+    pub fn clear_flags(&self, bits: u32) {
+        self.flags.fetch_and(!bits, SeqCst);
+    }
+    /// Whether interruptible sleeps end at once.
+    pub fn interrupted(&self) -> bool {
+        self.flags() & Flags::INTERRUPTED != 0
+    }
+    /// Sets or clears the mark of a waiting signal. Setting it ends an interruptible sleep.
+    pub fn set_interrupted(self: &Arc<Self>, on: bool) {
+        if on {
+            self.interrupt();
+        } else {
+            self.clear_flags(Flags::INTERRUPTED);
+        }
+    }
+    /// Ends an interruptible sleep, now or when it begins; makes the thread leave user mode.
+    pub fn interrupt(self: &Arc<Self>) {
+        self.set_flags(Flags::INTERRUPTED);
+        if !self.wake_from(state::INTERRUPTIBLE) {
+            self.kick();
+        }
+    }
+    /// Ends killable sleeps too while set.
+    pub fn set_fatal(self: &Arc<Self>, on: bool) {
+        if on {
+            self.set_flags(Flags::FATAL | Flags::INTERRUPTED);
+            if !self.wake_from(state::INTERRUPTIBLE | state::KILLABLE) {
+                self.kick();
+            }
+        } else {
+            self.clear_flags(Flags::FATAL);
+        }
+    }
+    /// Whether a fatal signal waits.
+    pub fn fatal(&self) -> bool {
+        self.flags() & Flags::FATAL != 0
+    }
+    /// Ends the thread's sleep, whatever kind it is. The sleeper looks at its condition again, so this is always allowed.
+    pub fn wake(self: &Arc<Self>) -> bool {
+        self.wake_from(state::ANY_SLEEP)
+    }
+
+    /// The state as /proc shows it: `R`, `S`, `D`, or `X` once ended.
+    pub fn state_char(&self) -> char {
+        match self.state.load(Relaxed) {
+            state::INTERRUPTIBLE => 'S',
+            state::KILLABLE | state::UNINTERRUPTIBLE => 'D',
+            state::DEAD => 'X',
+            _ => 'R',
+        }
+    }
+    /// The CPU it runs on, or ran on last.
+    pub fn cpu(&self) -> CpuId {
+        CpuId(self.cpu.load(Relaxed))
+    }
+    /// The thread's name.
+    pub fn name(&self) -> [u8; 16] {
+        *self.name.lock()
+    }
+    /// Renames the thread; what exceeds 15 bytes is cut off.
+    pub fn set_name(&self, name: &[u8]) {
+        let mut padded = [0; 16];
+        padded.iter_mut().take(15).zip(name).for_each(|(to, from)| *to = *from);
+        *self.name.lock() = padded;
+    }
+
+    /// The thread goes to user mode: samples are charged there.
+    #[inline]
+    pub fn user_enter(&self) {
+        self.in_user.store(true, Relaxed);
+    }
+    /// The thread is back in the kernel.
+    #[inline]
+    pub fn user_exit(&self) {
+        self.in_user.store(false, Relaxed);
+    }
+    pub(crate) fn in_user(&self) -> bool {
+        self.in_user.load(Relaxed)
+    }
+    /// Time run so far. The sum is exact up to the last switch (for the current thread: up to now); its parts follow the tick's
+    /// samples.
+    pub fn times(&self) -> CpuTimes {
+        let total = self.runtime() as u128;
+        let user = self.ticks[0].load(Relaxed) as u128;
+        let system = self.ticks[1].load(Relaxed) as u128;
+        let system_ns = if system == 0 { 0 } else { (total * system / (user + system)) as u64 };
+        CpuTimes { user_ns: total as u64 - system_ns, system_ns }
+    }
+    /// Nanoseconds run so far.
+    pub fn runtime(&self) -> u64 {
+        self.runtime.load(Relaxed) + crate::switch::unaccounted(self)
+    }
+    /// Switches the thread asked for (it slept).
+    pub fn voluntary_switches(&self) -> u64 {
+        self.voluntary.load(Relaxed)
+    }
+    /// Switches forced on it.
+    pub fn involuntary_switches(&self) -> u64 {
+        self.involuntary.load(Relaxed)
+    }
+
+    /// The scheduling policy.
+    pub fn policy(&self) -> Policy {
+        Policy::from_raw(self.policy.load(Relaxed) as u32).unwrap_or(Policy::Normal)
+    }
+    /// The real-time priority, 0 for the other policies.
+    pub fn rt_priority(&self) -> u8 {
+        self.rt_priority.load(Relaxed)
+    }
+    /// The nice value.
+    pub fn nice(&self) -> i8 {
+        self.nice.load(Relaxed)
+    }
+    /// CPUs it may run on.
+    pub fn affinity(&self) -> CpuSet {
+        self.affinity.load()
+    }
+    pub(crate) fn store_policy(&self, policy: Policy, rt_priority: u8, nice: i8) {
+        self.policy.store(policy as u8, Relaxed);
+        self.rt_priority.store(if policy.is_realtime() { rt_priority } else { 0 }, Relaxed);
+        self.nice.store(nice, Relaxed);
+        let weight = if policy == Policy::Idle { policy::IDLE_WEIGHT } else { policy::weight(nice) };
+        self.weight.store(weight, Relaxed);
+    }
+    /// Takes over the policy, nice value and affinity of a parent. For a thread not yet started.
+    pub fn inherit(&self, parent: &Thread, reset_on_fork: bool) {
+        self.affinity.store(&parent.affinity());
+        match parent.policy() {
+            p if reset_on_fork && p.is_realtime() => self.store_policy(Policy::Normal, 0, 0),
+            p => {
+                let nice = if reset_on_fork { parent.nice().max(0) } else { parent.nice() };
+                self.store_policy(p, parent.rt_priority(), nice)
+            }
+        }
+    }
+}
