@@ -1,7 +1,7 @@
 //! A bitmap with summary levels: bit `i` of a level says that word `i` of the level below is not zero.
 
-use alloc::vec::Vec;
 use alloc::vec;
+use alloc::vec::Vec;
 
 const WORD: usize = u64::BITS as usize;
 
