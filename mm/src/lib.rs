@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod commit;
 pub mod file;
 pub mod frames;
 pub mod io;
@@ -29,9 +30,13 @@ pub mod pagecache;
 pub mod space;
 pub mod user;
 
+pub use commit::{
+    mode as overcommit_mode, ratio as overcommit_ratio, set_mode as set_overcommit_mode,
+    set_ratio as set_overcommit_ratio,
+};
 pub use file::MappedFile;
 pub use frames::init;
 pub use io::{Dst, Src};
-pub use pagecache::{PageBacking, PageCache};
+pub use pagecache::{PageBacking, PageCache, PageQuota};
 pub use space::{Access, FaultError, FutexKey, Limits, MapRequest, Mm, VmaInfo, VmaName};
 pub use user::{PathBuf, UserCStr, UserPtr, UserSlice};
