@@ -1,4 +1,69 @@
-//! x
+//! The virtual file system: one tree of names over many file systems, and the open files of processes.
+//!
+//! - [`inode`] is what a file system implements, [`superblock`] an instance of one, [`fileops`] what can be opened.
+//! - [`dentry`] caches the names, [`mount`] and [`namespace`] join instances to one tree, [`walk`] finds a place in it from text, [`open`]
+//!   and [`ops`] act on it by the rules of permission.
+//! - [`file`] is an open file, [`fdtable`] the descriptors of a process, [`fscontext`] its root and working directory.
+//! - [`locks`], [`notify`] and [`poll`] are what programs ask of open files besides data; [`devices`] and [`anon`] are files without
+//!   contents of a file system.
+//!
+//! Lock order (outermost first):
+//!
+//! ```text
+//! File::pos_lock (sleeping)
+//!   ops::RENAME (sleeping; renames between directories)
+//!     InodeBase::lock of directories, ancestors first (sleeping)
+//!       InodeBase::lock of a file (sleeping)
+//!         locks of the file system, then of mm (see there)
+//!           spin locks of this crate, each documented where it is declared; never two of a kind
+//! namespace::TREE (sleeping; taken with none of the above held)
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+
+pub mod anon;
+pub mod attr;
+pub mod caller;
+mod clock;
+pub mod cred;
+pub mod dcache;
+pub mod dentry;
+pub mod devices;
+pub mod fdtable;
+pub mod file;
+pub mod fileops;
+pub mod fscontext;
+pub mod inode;
+pub mod locks;
+pub mod mount;
+pub mod namespace;
+pub mod notify;
+pub mod open;
+pub mod ops;
+pub mod path;
+pub mod poll;
+pub mod propagate;
+mod rare;
+pub mod superblock;
+pub mod walk;
+
+pub use anon::{AnonInode, PseudoFs, anon_file};
+pub use attr::{Attr, FileType, SetAttr, Timespec, dev_from_user, dev_to_user, major, makedev, minor};
+pub use caller::{Caller, JobControl, NoJobs, SignalSource};
+pub use clock::now;
+pub use cred::{Cap, CapSet, Cred};
+pub use dentry::Dentry;
+pub use devices::{CharDevice, register_char, register_fifo};
+pub use fdtable::FdTable;
+pub use file::{File, Mapping, emit_dots};
+pub use fileops::{DirSink, FileOps, MmapKind};
+pub use fscontext::{Dirs, FsContext};
+pub use inode::{Inode, InodeBase, Rename, Times, may, next_ino};
+pub use mount::{MntFlags, Mount};
+pub use namespace::MountNamespace;
+pub use path::Path;
+pub use poll::{PollEvents, PollTable};
+pub use rare::Rare;
+pub use superblock::{FsType, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs};
+pub use walk::Start;

@@ -1,0 +1,157 @@
+//! Credentials: ids, groups and capabilities of whoever asks for something (credentials(7), capabilities(7)).
+//!
+//! A [`Cred`] never changes once shared; a task that changes its identity installs a new one. Open files keep the credentials they
+//! were opened with.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A set of capabilities, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CapSet(pub u64);
+
+/// A capability (capabilities(7)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Cap {
+    Chown = 0,
+    DacOverride = 1,
+    DacReadSearch = 2,
+    Fowner = 3,
+    Fsetid = 4,
+    Kill = 5,
+    Setgid = 6,
+    Setuid = 7,
+    Setpcap = 8,
+    LinuxImmutable = 9,
+    NetBindService = 10,
+    NetBroadcast = 11,
+    NetAdmin = 12,
+    NetRaw = 13,
+    IpcLock = 14,
+    IpcOwner = 15,
+    SysModule = 16,
+    SysRawio = 17,
+    SysChroot = 18,
+    SysPtrace = 19,
+    SysPacct = 20,
+    SysAdmin = 21,
+    SysBoot = 22,
+    SysNice = 23,
+    SysResource = 24,
+    SysTime = 25,
+    SysTtyConfig = 26,
+    Mknod = 27,
+    Lease = 28,
+    AuditWrite = 29,
+    AuditControl = 30,
+    Setfcap = 31,
+    MacOverride = 32,
+    MacAdmin = 33,
+    Syslog = 34,
+    WakeAlarm = 35,
+    BlockSuspend = 36,
+    AuditRead = 37,
+    Perfmon = 38,
+    Bpf = 39,
+    CheckpointRestore = 40,
+}
+
+/// The highest capability number.
+pub const CAP_LAST: u8 = Cap::CheckpointRestore as u8;
+
+impl CapSet {
+    /// No capability.
+    pub const EMPTY: CapSet = CapSet(0);
+    /// Every capability.
+    pub const FULL: CapSet = CapSet((1 << (CAP_LAST as u64 + 1)) - 1);
+
+    /// Whether `cap` is in the set.
+    #[inline]
+    pub const fn has(self, cap: Cap) -> bool {
+        self.0 >> (cap as u8) & 1 != 0
+    }
+    /// The set without `cap`.
+    pub const fn without(self, cap: Cap) -> CapSet {
+        CapSet(self.0 & !(1 << (cap as u8)))
+    }
+}
+
+/// Who asks: user and group ids, supplementary groups, capability sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cred {
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// Saved group id.
+    pub sgid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// User id for file access.
+    pub fsuid: u32,
+    /// Group id for file access.
+    pub fsgid: u32,
+    /// Supplementary groups, sorted.
+    pub groups: Vec<u32>,
+    /// `SECBIT_*`.
+    pub securebits: u32,
+    /// Exec cannot raise privileges (prctl(PR_SET_NO_NEW_PRIVS)).
+    pub no_new_privs: bool,
+    /// Kept over exec by files that allow it.
+    pub cap_inheritable: CapSet,
+    /// May be made effective.
+    pub cap_permitted: CapSet,
+    /// In force.
+    pub cap_effective: CapSet,
+    /// Limits what exec can give.
+    pub cap_bounding: CapSet,
+    /// Kept over exec of ordinary files.
+    pub cap_ambient: CapSet,
+}
+
+impl Cred {
+    /// The superuser with every capability.
+    pub fn root() -> Arc<Cred> {
+        Arc::new(Cred {
+            cap_permitted: CapSet::FULL,
+            cap_effective: CapSet::FULL,
+            cap_bounding: CapSet::FULL,
+            ..Cred::default()
+        })
+    }
+    /// An ordinary user without capabilities.
+    pub fn user(uid: u32, gid: u32) -> Cred {
+        Cred {
+            uid,
+            suid: uid,
+            euid: uid,
+            fsuid: uid,
+            gid,
+            sgid: gid,
+            egid: gid,
+            fsgid: gid,
+            cap_bounding: CapSet::FULL,
+            ..Cred::default()
+        }
+    }
+    /// Whether `cap` is in force.
+    #[inline]
+    pub fn capable(&self, cap: Cap) -> bool {
+        self.cap_effective.has(cap)
+    }
+    /// Whether `gid` is the file-access group or a supplementary one.
+    #[inline]
+    pub fn in_group(&self, gid: u32) -> bool {
+        self.fsgid == gid || self.groups.binary_search(&gid).is_ok()
+    }
+    /// Whether `gid` is the effective group or a supplementary one (setgid and friends).
+    pub fn in_egroup(&self, gid: u32) -> bool {
+        self.egid == gid || self.groups.binary_search(&gid).is_ok()
+    }
+}

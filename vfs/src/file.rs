@@ -1,0 +1,470 @@
+//! Open file descriptions (open(2), "Open file descriptions").
+//!
+//! A [`File`] joins a place in the tree, the operations of what was opened there, a position and status flags. Descriptors of any
+//! number of tables refer to it; the last one to go releases it.
+//!
+//! Lock order: `File::pos_lock` (sleeping) before the inode's lock.
+
+use crate::attr::{Attr, FileType};
+use crate::caller::Caller;
+use crate::clock;
+use crate::cred::{Cap, Cred};
+use crate::fileops::{DirSink, FileOps};
+use crate::inode::{Inode, without_setid};
+use crate::notify::{self, Event};
+use crate::path::Path;
+use abi::Errno;
+use abi::fcntl::*;
+use abi::stat::{S_ISGID, S_ISUID};
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use machine::sync::SpinLock;
+use mm::io::{Dst, Src};
+use mm::pagecache::PageCache;
+
+/// Largest offset of a file.
+pub const MAX_OFFSET: u64 = i64::MAX as u64;
+
+/// Who gets SIGIO (F_SETOWN).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Process id, or the negated process-group id.
+    pub pid: i32,
+    /// The id is that of a single thread.
+    pub thread: bool,
+    /// Signal instead of SIGIO (F_SETSIG), 0 for the default.
+    pub signal: i32,
+}
+
+/// An open file.
+pub struct File {
+    ops: Arc<dyn FileOps>,
+    path: Path,
+    flags: AtomicU32,
+    /// Counted as a writer of inode and mount.
+    counted_writer: bool,
+    pos: AtomicU64,
+    pos_lock: sched::Mutex<()>,
+    cred: Arc<Cred>,
+    owner: SpinLock<Owner>,
+    /// Locks of the description were ever asked for (flock, OFD).
+    pub(crate) has_locks: AtomicU32,
+    /// Descriptors that refer to it from tables now; telling apart "closed" from "still in use by a call".
+    opens: AtomicI32,
+}
+
+impl File {
+    /// A description of what is at `path`, read and written through `ops`. `flags` without the ones that only matter to open.
+    pub fn new(path: Path, ops: Arc<dyn FileOps>, flags: OpenFlags, cred: Arc<Cred>) -> Arc<File> {
+        Arc::new(File::build(path, ops, flags, cred, false))
+    }
+    pub(crate) fn new_counted(path: Path, ops: Arc<dyn FileOps>, flags: OpenFlags, cred: Arc<Cred>) -> Arc<File> {
+        Arc::new(File::build(path, ops, flags, cred, true))
+    }
+    fn build(path: Path, ops: Arc<dyn FileOps>, flags: OpenFlags, cred: Arc<Cred>, counted_writer: bool) -> File {
+        let drop_flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
+        File {
+            ops,
+            path,
+            flags: AtomicU32::new((flags - drop_flags).bits()),
+            counted_writer,
+            pos: AtomicU64::new(0),
+            pos_lock: sched::Mutex::new(()),
+            cred,
+            owner: SpinLock::new(Owner::default()),
+            has_locks: AtomicU32::new(0),
+            opens: AtomicI32::new(0),
+        }
+    }
+    /// The operations.
+    #[inline]
+    pub fn ops(&self) -> &Arc<dyn FileOps> {
+        &self.ops
+    }
+    /// The operations as the type that made them.
+    pub fn ops_as<T: 'static>(&self) -> Option<&T> {
+        self.ops.as_any().downcast_ref()
+    }
+    /// Where it was opened.
+    #[inline]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// What was opened.
+    #[inline]
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        self.path.inode()
+    }
+    /// The credentials it was opened with.
+    pub fn cred(&self) -> &Arc<Cred> {
+        &self.cred
+    }
+    /// Status flags and access mode.
+    #[inline]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+    /// Operations must not wait.
+    #[inline]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+    /// `O_PATH`.
+    #[inline]
+    pub fn is_path_only(&self) -> bool {
+        self.flags().contains(OpenFlags::PATH)
+    }
+    /// May be read.
+    #[inline]
+    pub fn is_readable(&self) -> bool {
+        let f = self.flags();
+        f.wants_read() && !f.contains(OpenFlags::PATH)
+    }
+    /// May be written.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        let f = self.flags();
+        f.wants_write() && !f.contains(OpenFlags::PATH)
+    }
+    /// `F_SETFL`: changes the flags that can change.
+    pub fn set_flags(&self, new: OpenFlags) -> Result<(), Errno> {
+        let old = self.flags();
+        if new.contains(OpenFlags::NOATIME)
+            && !old.contains(OpenFlags::NOATIME)
+            && !self.inode().owner_or_capable(&self.cred)
+        {
+            return Err(Errno::EPERM);
+        }
+        let next = old - OpenFlags::SETTABLE | new & OpenFlags::SETTABLE;
+        self.ops.set_flags(self, next)?;
+        self.flags.store(next.bits(), Ordering::Relaxed);
+        Ok(())
+    }
+    /// Sets or clears one status flag (FIONBIO, FIOASYNC).
+    pub fn set_flag(&self, flag: OpenFlags, on: bool) -> Result<(), Errno> {
+        let mut next = self.flags();
+        next.set(flag, on);
+        self.ops.set_flags(self, next)?;
+        self.flags.store(next.bits(), Ordering::Relaxed);
+        Ok(())
+    }
+    /// Who gets SIGIO.
+    pub fn owner(&self) -> Owner {
+        *self.owner.lock()
+    }
+    /// Sets who gets SIGIO.
+    pub fn set_owner(&self, owner: Owner) {
+        *self.owner.lock() = owner;
+    }
+    /// The position.
+    #[inline]
+    pub fn pos(&self) -> u64 {
+        self.pos.load(Ordering::Relaxed)
+    }
+    /// Sets the position (directory streams, procfs).
+    pub fn set_pos(&self, pos: u64) {
+        self.pos.store(pos, Ordering::Relaxed);
+    }
+    /// Attributes of what is open.
+    pub fn attr(&self) -> Result<Attr, Errno> {
+        self.inode().attr()
+    }
+    /// Records a read in the access time, by the rules of the mount.
+    #[inline]
+    pub fn accessed(&self) {
+        if self.flags().contains(OpenFlags::NOATIME) {
+            return;
+        }
+        let is_dir = self.path.dentry.kind() == FileType::Directory;
+        if let Some(strict) = self.path.mnt.keeps_atime(is_dir) {
+            self.inode().base().touch_atime(strict);
+        }
+    }
+
+    /// Runs `f` with the position, serialised when the description is shared. `shared` is whether anyone but the calling thread can
+    /// refer to it.
+    #[inline]
+    fn with_pos<R>(self: &Arc<File>, f: impl FnOnce() -> R) -> R {
+        // The caller's reference and the table's: nobody else can move the position.
+        if Arc::strong_count(self) <= 2 {
+            return f();
+        }
+        let _guard = self.pos_lock.lock();
+        f()
+    }
+
+    /// read(2): at the position, which moves.
+    #[inline]
+    pub fn read(self: &Arc<File>, dst: &mut Dst<'_>) -> Result<usize, Errno> {
+        if !self.is_readable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.ops.seekable() {
+            let n = self.ops.read_at(self, dst, 0)?;
+            return Ok(self.did_read(n));
+        }
+        self.with_pos(|| {
+            let pos = self.pos();
+            let n = self.ops.read_at(self, dst, pos)?;
+            self.set_pos(pos + n as u64);
+            Ok(self.did_read(n))
+        })
+    }
+    /// pread(2): at `off`; the position stays.
+    #[inline]
+    pub fn pread(&self, dst: &mut Dst<'_>, off: u64) -> Result<usize, Errno> {
+        if !self.is_readable() {
+            return Err(Errno::EBADF);
+        }
+        if off > MAX_OFFSET {
+            return Err(Errno::EINVAL);
+        }
+        if !self.ops.seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        let n = self.ops.read_at(self, dst, off)?;
+        Ok(self.did_read(n))
+    }
+    #[inline]
+    fn did_read(&self, n: usize) -> usize {
+        if n > 0 {
+            notify::on_file(self, Event::ACCESS);
+        }
+        n
+    }
+    /// write(2): at the position (or the end), which moves. `limit` is RLIMIT_FSIZE.
+    #[inline]
+    pub fn write(self: &Arc<File>, src: &mut Src<'_>, limit: u64) -> Result<usize, Errno> {
+        if !self.is_writable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.ops.seekable() {
+            let n = self.ops.write_at(self, src, 0)?;
+            return Ok(self.did_write(n));
+        }
+        self.with_pos(|| {
+            let (n, end) = self.write_range(src, self.pos(), limit, self.flags().contains(OpenFlags::APPEND))?;
+            self.set_pos(end);
+            Ok(n)
+        })
+    }
+    /// pwrite(2): at `off`; the position stays. On Linux an `O_APPEND` file appends even so (pwrite(2), BUGS).
+    #[inline]
+    pub fn pwrite(&self, src: &mut Src<'_>, off: u64, limit: u64) -> Result<usize, Errno> {
+        self.pwrite_opts(src, off, limit, self.flags().contains(OpenFlags::APPEND))
+    }
+    /// pwritev2(2) with `RWF_APPEND` or `RWF_NOAPPEND` decided by the caller.
+    pub fn pwrite_opts(&self, src: &mut Src<'_>, off: u64, limit: u64, append: bool) -> Result<usize, Errno> {
+        if !self.is_writable() {
+            return Err(Errno::EBADF);
+        }
+        if off > MAX_OFFSET {
+            return Err(Errno::EINVAL);
+        }
+        if !self.ops.seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        self.write_range(src, off, limit, append).map(|(n, _)| n)
+    }
+    /// Writes with the position rules of write(2) but the append rule given (pwritev2 with offset -1).
+    pub fn write_opts(self: &Arc<File>, src: &mut Src<'_>, limit: u64, append: bool) -> Result<usize, Errno> {
+        if !self.is_writable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.ops.seekable() {
+            return self.ops.write_at(self, src, 0).map(|n| self.did_write(n));
+        }
+        self.with_pos(|| {
+            let (n, end) = self.write_range(src, self.pos(), limit, append)?;
+            self.set_pos(end);
+            Ok(n)
+        })
+    }
+    /// Writes to something with positions; returns the bytes written and the offset after them.
+    fn write_range(&self, src: &mut Src<'_>, off: u64, limit: u64, append: bool) -> Result<(usize, u64), Errno> {
+        if self.path.dentry.kind() != FileType::Regular {
+            let n = self.ops.write_at(self, src, off)?;
+            return Ok((self.did_write(n), off + n as u64));
+        }
+        let inode = self.inode();
+        let base = inode.base();
+        let (n, end) = {
+            let _guard = base.lock.lock();
+            let off = if append { inode.size() } else { off };
+            if src.remaining() == 0 {
+                return Ok((0, off));
+            }
+            if off >= limit.min(MAX_OFFSET) {
+                return Err(Errno::EFBIG);
+            }
+            src.limit(usize::try_from(limit.min(MAX_OFFSET) - off).unwrap_or(usize::MAX));
+            if base.mode() & (S_ISUID | S_ISGID) != 0 && !self.cred.capable(Cap::Fsetid) {
+                let mode = without_setid(base.mode());
+                if mode != base.mode() {
+                    inode.set_attr(&crate::SetAttr { mode: Some(mode), ctime: Some(clock::now()), ..Default::default() })?;
+                }
+            }
+            let n = self.ops.write_at(self, src, off)?;
+            (n, off + n as u64)
+        };
+        if self.flags().intersects(OpenFlags::SYNC) && n > 0 {
+            self.ops.fsync(self, !self.flags().contains(OpenFlags::SYNC_BIT))?;
+        }
+        Ok((self.did_write(n), end))
+    }
+    #[inline]
+    fn did_write(&self, n: usize) -> usize {
+        if n > 0 {
+            notify::on_file(self, Event::MODIFY);
+        }
+        n
+    }
+    /// lseek(2).
+    #[inline]
+    pub fn seek(self: &Arc<File>, off: i64, whence: u32) -> Result<u64, Errno> {
+        if whence > SEEK_HOLE {
+            return Err(Errno::EINVAL);
+        }
+        if self.is_path_only() {
+            return Err(Errno::EBADF);
+        }
+        if !self.ops.seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        self.with_pos(|| {
+            if let Some(answer) = self.ops.seek(self, off, whence) {
+                return answer.inspect(|&pos| self.set_pos(pos));
+            }
+            let base = match whence {
+                SEEK_SET => 0,
+                SEEK_CUR => self.pos() as i64,
+                SEEK_END => self.inode().size() as i64,
+                _ => {
+                    let from = u64::try_from(off).map_err(|_| Errno::ENXIO)?;
+                    let pos = self.inode().seek_data(from, whence == SEEK_HOLE)?;
+                    self.set_pos(pos);
+                    return Ok(pos);
+                }
+            };
+            let pos = base.checked_add(off).and_then(|p| u64::try_from(p).ok());
+            let pos = pos.ok_or(if base.checked_add(off).is_none() { Errno::EOVERFLOW } else { Errno::EINVAL })?;
+            self.set_pos(pos);
+            Ok(pos)
+        })
+    }
+    /// getdents64(2): entries from the position on.
+    pub fn readdir(self: &Arc<File>, sink: &mut dyn DirSink) -> Result<(), Errno> {
+        if self.path.dentry.kind() != FileType::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        self.with_pos(|| {
+            let _guard = self.inode().base().lock.lock();
+            if self.path.dentry.is_deleted() {
+                return Err(Errno::ENOENT);
+            }
+            let pos = self.ops.readdir(self, self.pos(), sink)?;
+            self.set_pos(pos);
+            self.accessed();
+            Ok(())
+        })
+    }
+    /// ioctl(2) of the object itself.
+    pub fn ioctl(&self, caller: &Caller<'_>, cmd: u32, arg: u64) -> Result<i64, Errno> {
+        self.ops.ioctl(self, caller, cmd, arg)
+    }
+    /// fallocate(2), arguments checked.
+    pub fn fallocate(&self, mode: FallocFlags, off: u64, len: u64) -> Result<(), Errno> {
+        let _guard = self.inode().base().lock.lock();
+        self.ops.fallocate(self, mode, off, len)
+    }
+    pub(crate) fn opened(&self) {
+        self.opens.fetch_add(1, Ordering::Relaxed);
+    }
+    /// A descriptor of the table that belongs to `owner` was closed.
+    pub(crate) fn closed(self: &Arc<File>, owner: u64) -> Result<(), Errno> {
+        self.opens.fetch_sub(1, Ordering::Relaxed);
+        if self.is_path_only() {
+            return Ok(());
+        }
+        crate::locks::descriptor_closed(self, owner);
+        self.ops.flush(self)
+    }
+}
+
+/// Emits `.` and `..` for positions 0 and 1; returns the position that follows, `None` if the sink is full.
+pub fn emit_dots(f: &File, pos: u64, sink: &mut dyn DirSink) -> Option<u64> {
+    let mut pos = pos;
+    if pos == 0 {
+        if !sink.entry(1, f.inode().base().ino(), FileType::Directory, b".") {
+            return None;
+        }
+        pos = 1;
+    }
+    if pos == 1 {
+        let parent = f.path().dentry.parent();
+        let ino = parent.map_or_else(|| f.inode().base().ino(), |p| p.inode().base().ino());
+        if !sink.entry(2, ino, FileType::Directory, b"..") {
+            return None;
+        }
+        pos = 2;
+    }
+    Some(pos)
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.is_path_only() {
+            return;
+        }
+        if self.has_locks.load(Ordering::Relaxed) != 0 {
+            crate::locks::description_closed(self);
+        }
+        notify::on_file(self, if self.is_writable() { Event::CLOSE_WRITE } else { Event::CLOSE_NOWRITE });
+        self.ops.release(self);
+        if self.counted_writer {
+            self.inode().base().put_write_access();
+            self.path.mnt.remove_writer();
+        }
+    }
+}
+
+/// A file as memory mappings refer to it.
+pub struct Mapping {
+    file: Arc<File>,
+    cache: Arc<PageCache>,
+}
+
+impl Mapping {
+    /// The mapping object of an open file; ENODEV if it has no pages.
+    pub fn new(file: &Arc<File>) -> Result<Arc<Mapping>, Errno> {
+        let cache = file.inode().cache().ok_or(Errno::ENODEV)?.clone();
+        Ok(Arc::new(Mapping { file: file.clone(), cache }))
+    }
+    /// The open file.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+}
+
+impl mm::MappedFile for Mapping {
+    fn cache(&self) -> &Arc<PageCache> {
+        &self.cache
+    }
+    fn describe(&self) -> (u64, u64) {
+        let (dev, ino) = self.file.inode().identity();
+        (crate::attr::dev_to_user(dev), ino)
+    }
+    fn path(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let text = self.file.path().display(&crate::namespace::outermost(&self.file.path().mnt));
+        out.write_str(&alloc::string::String::from_utf8_lossy(&text))
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn mkwrite(&self) -> Result<(), Errno> {
+        self.file.inode().base().touch_mtime();
+        Ok(())
+    }
+}

@@ -1,0 +1,348 @@
+//! Mount namespaces and changes of the mount tree (mount(2), umount2(2), pivot_root(2), mount_namespaces(7)).
+//!
+//! Every change runs under [`TREE`], a sleeping lock; path walks only take the spin locks of single mounts and so always see a tree.
+
+use crate::attr::FileType;
+use crate::mount::{MntFlags, Mount};
+use crate::path::Path;
+use crate::propagate::{self, Propagation, PropagationType};
+use crate::superblock::{SbFlags, find_fs};
+use crate::dentry::Dentry;
+use abi::Errno;
+use abi::mount::UmountFlags;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use machine::sync::SpinLock;
+
+/// Serialises changes of all mount trees.
+static TREE: sched::Mutex<()> = sched::Mutex::new(());
+static NEXT_NS: AtomicU32 = AtomicU32::new(0xf000_0001);
+
+/// More mounts than this no namespace holds (`fs.mount-max`).
+const MAX_MOUNTS: usize = 100_000;
+
+/// A tree of mounts that processes see as a whole.
+pub struct MountNamespace {
+    root: SpinLock<Arc<Mount>>,
+    id: u32,
+}
+
+impl MountNamespace {
+    /// A namespace with `root` at its top.
+    pub fn new(root: Arc<Mount>) -> Arc<MountNamespace> {
+        root.set_flags(MntFlags::DETACHED, MntFlags::empty());
+        Arc::new(MountNamespace { root: SpinLock::new(root), id: NEXT_NS.fetch_add(1, Ordering::Relaxed) })
+    }
+    /// The mount at its top.
+    pub fn root(&self) -> Arc<Mount> {
+        self.root.lock().clone()
+    }
+    /// The inode number of `/proc/PID/ns/mnt`.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+    /// The root directory a first process gets: the top mount's root, under whatever is mounted over it.
+    pub fn root_path(&self) -> Path {
+        let mut at = Path::root_of(&self.root());
+        while let Some(over) = at.mnt.child_at(&at.dentry) {
+            at = Path::root_of(&over);
+        }
+        at
+    }
+    /// All mounts, parents before children, in the order /proc/PID/mountinfo wants.
+    pub fn mounts(&self) -> Vec<Arc<Mount>> {
+        self.root().tree()
+    }
+    /// A copy for unshare(CLONE_NEWNS) and clone: the same tree of new mounts, peers of the old ones where those are shared. Calls
+    /// `moved(old, new)` for each mount, so that root and working directory can follow.
+    pub fn copy(&self, mut moved: impl FnMut(&Arc<Mount>, &Arc<Mount>)) -> Result<Arc<MountNamespace>, Errno> {
+        let _tree = TREE.lock();
+        let old = self.root();
+        let new = copy_tree(&old, old.root(), true)?;
+        old.tree().iter().zip(new.tree().iter()).for_each(|(a, b)| moved(a, b));
+        Ok(MountNamespace::new(new))
+    }
+    fn contains(&self, mnt: &Arc<Mount>) -> bool {
+        Arc::ptr_eq(&top_of(mnt), &self.root())
+    }
+}
+
+impl Drop for MountNamespace {
+    fn drop(&mut self) {
+        let _tree = TREE.lock();
+        let root = self.root.get_mut().clone();
+        dissolve(&root);
+    }
+}
+
+/// The topmost mount above `mnt`.
+fn top_of(mnt: &Arc<Mount>) -> Arc<Mount> {
+    let mut at = mnt.clone();
+    while let Some(up) = at.parent() {
+        at = up.mnt;
+    }
+    at
+}
+
+/// The root of the tree `mnt` lies in: what absolute texts of kernel-made listings start from.
+pub fn outermost(mnt: &Arc<Mount>) -> Path {
+    let mut at = Path::root_of(&top_of(mnt));
+    while let Some(over) = at.mnt.child_at(&at.dentry) {
+        at = Path::root_of(&over);
+    }
+    at
+}
+
+/// Detaches every mount of the tree below `top`, and `top` itself.
+fn dissolve(top: &Arc<Mount>) {
+    for mnt in top.tree().iter().rev() {
+        mnt.detach();
+        *mnt.propagation.lock() = Propagation::PRIVATE;
+    }
+}
+
+/// A copy of the tree of mounts at `from`, showing it from `root` down (bind mounts, new namespaces). Mounts whose mount point is not
+/// below `root`, and unbindable ones unless `all`, are left out.
+pub(crate) fn copy_tree(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool) -> Result<Arc<Mount>, Errno> {
+    let top = copy_one(from, root.clone());
+    let mut pairs = alloc::vec![(from.clone(), top.clone())];
+    let mut next = 0;
+    while let Some((old, new)) = pairs.get(next).cloned() {
+        next += 1;
+        for child in old.children() {
+            let Some(at) = child.parent() else { continue };
+            if !at.dentry.is_below(new.root()) || !all && propagate::of(&child).unbindable {
+                continue;
+            }
+            if pairs.len() >= MAX_MOUNTS {
+                dissolve(&top);
+                return Err(Errno::ENOSPC);
+            }
+            let copy = copy_one(&child, child.root().clone());
+            copy.attach(Path { mnt: new.clone(), dentry: at.dentry })?;
+            pairs.push((child, copy));
+        }
+    }
+    Ok(top)
+}
+
+fn copy_one(from: &Arc<Mount>, root: Arc<Dentry>) -> Arc<Mount> {
+    let copy = Mount::new(root, from.source(), from.flags() & MntFlags::SETTABLE);
+    propagate::inherit(&copy, from);
+    copy
+}
+
+/// Attaches `tree` at `at` and wherever that propagates. The tree lock is held.
+fn graft(tree: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
+    if (at.dentry.kind() == FileType::Directory) != (tree.root().kind() == FileType::Directory) {
+        return Err(Errno::ENOTDIR);
+    }
+    if at.dentry.is_deleted() {
+        return Err(Errno::ENOENT);
+    }
+    propagate::attach(tree, at)?;
+    tree.attach(topmost(at))
+}
+
+/// The place a new mount over `at` really goes: on top of what is mounted there.
+fn topmost(at: &Path) -> Path {
+    let mut at = at.clone();
+    while let Some(over) = at.mnt.child_at(&at.dentry) {
+        at = Path::root_of(&over);
+    }
+    at
+}
+
+/// Makes an instance of the file system `fs_type` and a mount of it that is not attached.
+pub fn new_mount(
+    fs_type: &[u8],
+    source: Option<&[u8]>,
+    sb_flags: SbFlags,
+    flags: MntFlags,
+    data: &[u8],
+) -> Result<Arc<Mount>, Errno> {
+    // "fuse.sshfs"-like subtypes name the part before the dot.
+    let name = fs_type.split(|&b| b == b'.').next().unwrap_or_default();
+    let fs = find_fs(name).ok_or(Errno::ENODEV)?;
+    let root = fs.mount(source, sb_flags, data)?;
+    let sb = root.sb().clone();
+    Ok(Mount::new(sb.root_dentry(&root), source.unwrap_or(b"none"), flags))
+}
+
+/// Attaches a mount that is not attached anywhere.
+pub fn attach(mnt: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    graft(mnt, at)
+}
+
+/// mount(2) with `MS_BIND`: shows the tree at `from` also at `at`.
+pub fn bind(from: &Path, at: &Path, recursive: bool) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    if propagate::of(&from.mnt).unbindable {
+        return Err(Errno::EINVAL);
+    }
+    let tree = if recursive {
+        copy_tree(&from.mnt, &from.dentry, false)?
+    } else {
+        copy_one(&from.mnt, from.dentry.clone())
+    };
+    graft(&tree, at).inspect_err(|_| dissolve(&tree))
+}
+
+/// mount(2) with `MS_MOVE`.
+pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    if !Arc::ptr_eq(&from.dentry, from.mnt.root()) {
+        return Err(Errno::EINVAL);
+    }
+    let parent = from.mnt.parent().ok_or(Errno::EINVAL)?;
+    // Out of a shared parent nothing can be moved: its peers would keep their copies.
+    if propagate::of(&parent.mnt).group != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut up = to.mnt.clone();
+    loop {
+        if Arc::ptr_eq(&up, &from.mnt) {
+            return Err(Errno::ELOOP);
+        }
+        match up.parent() {
+            Some(p) => up = p.mnt,
+            None => break,
+        }
+    }
+    if (to.dentry.kind() == FileType::Directory) != (from.dentry.kind() == FileType::Directory) {
+        return Err(Errno::ENOTDIR);
+    }
+    from.mnt.detach();
+    if let Err(e) = graft(&from.mnt, to) {
+        from.mnt.attach(parent)?;
+        return Err(e);
+    }
+    Ok(())
+}
+
+/// mount(2) with `MS_REMOUNT`: `only_mount` changes the flags of the mount, else those and the options of the instance.
+pub fn remount(
+    at: &Path,
+    only_mount: bool,
+    sb_flags: SbFlags,
+    flags: MntFlags,
+    data: &[u8],
+) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    if !Arc::ptr_eq(&at.dentry, at.mnt.root()) {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(MntFlags::RDONLY) && !at.mnt.flags().contains(MntFlags::RDONLY) && at.mnt.has_writers() {
+        return Err(Errno::EBUSY);
+    }
+    if !only_mount {
+        at.mnt.sb().ops().remount(sb_flags, data)?;
+        let mask = SbFlags::RDONLY | SbFlags::SYNCHRONOUS | SbFlags::DIRSYNC | SbFlags::LAZYTIME;
+        at.mnt.sb().set_flags(mask, sb_flags);
+    }
+    at.mnt.set_flags(MntFlags::SETTABLE, flags);
+    Ok(())
+}
+
+/// mount(2) with a propagation type.
+pub fn change_propagation(at: &Path, to: PropagationType, recursive: bool) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    if !Arc::ptr_eq(&at.dentry, at.mnt.root()) {
+        return Err(Errno::EINVAL);
+    }
+    if recursive {
+        at.mnt.tree().iter().for_each(|m| propagate::change(m, to));
+    } else {
+        propagate::change(&at.mnt, to);
+    }
+    Ok(())
+}
+
+/// umount2(2) of the mount whose root `at` is. `at` must be the caller's only reference to the mount.
+pub fn umount(at: Path, flags: UmountFlags, ns: &MountNamespace, process_root: &Path) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    if !Arc::ptr_eq(&at.dentry, at.mnt.root()) || !ns.contains(&at.mnt) {
+        return Err(Errno::EINVAL);
+    }
+    let Path { mnt, dentry } = at;
+    drop(dentry);
+    // The root of a process and of the namespace can only be replaced, by pivot_root.
+    if mnt.parent().is_none() {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(UmountFlags::DETACH) {
+        take_away(&mnt, true);
+        return Ok(());
+    }
+    if Arc::ptr_eq(&mnt, &process_root.mnt) || mnt.has_children() {
+        return Err(Errno::EBUSY);
+    }
+    // The parent's list and `mnt` itself.
+    if Arc::strong_count(&mnt) > 2 {
+        return Err(Errno::EBUSY);
+    }
+    let _ = mnt.sb().ops().sync();
+    take_away(&mnt, false);
+    if Arc::strong_count(mnt.sb()) > 0 {
+        mnt.root().prune();
+    }
+    Ok(())
+}
+
+/// Detaches `mnt` (with what is on it) and its copies under the receivers of its parent.
+fn take_away(mnt: &Arc<Mount>, lazily: bool) {
+    if let Some(at) = mnt.parent() {
+        for copy in propagate::victims(&at) {
+            if lazily || !copy.has_children() && Arc::strong_count(&copy) <= 2 {
+                dissolve(&copy);
+            }
+        }
+    }
+    dissolve(mnt);
+}
+
+/// pivot_root(2): makes `new_root` the root of the namespace and puts the old root at `put_old`. `dirs` are the caller's; the processes
+/// that had the old root as theirs are moved by the caller.
+pub fn pivot_root(new_root: &Path, put_old: &Path, root: &Path, ns: &MountNamespace) -> Result<(), Errno> {
+    let _tree = TREE.lock();
+    let is_shared = |p: &Option<Path>| p.as_ref().is_some_and(|p| propagate::of(&p.mnt).group != 0);
+    if is_shared(&new_root.mnt.parent()) || is_shared(&root.mnt.parent()) || propagate::of(&put_old.mnt).group != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if !ns.contains(&root.mnt) || !ns.contains(&new_root.mnt) {
+        return Err(Errno::EINVAL);
+    }
+    if new_root.dentry.is_deleted() {
+        return Err(Errno::ENOENT);
+    }
+    if Arc::ptr_eq(&new_root.mnt, &root.mnt) || Arc::ptr_eq(&put_old.mnt, &root.mnt) {
+        return Err(Errno::EBUSY);
+    }
+    // Both roots must be mount points, and attached.
+    if !Arc::ptr_eq(&root.dentry, root.mnt.root()) || !Arc::ptr_eq(&new_root.dentry, new_root.mnt.root()) {
+        return Err(Errno::EINVAL);
+    }
+    let root_at = root.mnt.parent().ok_or(Errno::EINVAL)?;
+    new_root.mnt.parent().ok_or(Errno::EINVAL)?;
+    if !reachable(put_old, new_root) || !reachable(new_root, root) {
+        return Err(Errno::EINVAL);
+    }
+    new_root.mnt.detach();
+    root.mnt.detach();
+    new_root.mnt.attach(root_at)?;
+    root.mnt.attach(put_old.clone())
+}
+
+/// Whether `place` lies at or below `top`, across mounts.
+pub fn reachable(place: &Path, top: &Path) -> bool {
+    let mut at = place.clone();
+    while !Arc::ptr_eq(&at.mnt, &top.mnt) {
+        match at.mnt.parent() {
+            Some(up) => at = up,
+            None => return false,
+        }
+    }
+    at.dentry.is_below(&top.dentry)
+}

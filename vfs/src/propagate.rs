@@ -1,0 +1,168 @@
+//! Mount propagation: peer groups, masters and slaves (mount_namespaces(7), "Shared subtrees").
+//!
+//! A mount is in at most one peer group and has at most one master group. A mount event under a member of a group is repeated under
+//! its peers and, one way only, under the mounts that have the group as master. All of it runs under the tree lock of
+//! [`crate::namespace`]; the register of mounts is only a list to search.
+
+use crate::mount::Mount;
+use crate::path::Path;
+use abi::Errno;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use machine::sync::SpinLock;
+
+/// How mount events reach a mount and leave it. Group number 0 is "none".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Propagation {
+    /// Peer group (`shared:N` in mountinfo).
+    pub group: u32,
+    /// Group it receives from (`master:N`).
+    pub master: u32,
+    /// Cannot be bound elsewhere.
+    pub unbindable: bool,
+}
+
+impl Propagation {
+    /// Sends and receives nothing.
+    pub const PRIVATE: Propagation = Propagation { group: 0, master: 0, unbindable: false };
+}
+
+/// A propagation type as mount(2) names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum PropagationType {
+    Private,
+    Shared,
+    Slave,
+    Unbindable,
+}
+
+static NEXT_GROUP: AtomicU32 = AtomicU32::new(1);
+/// Every mount that was ever in a group or had a master.
+static REGISTER: SpinLock<Vec<Weak<Mount>>> = SpinLock::new(Vec::new());
+
+fn register(mnt: &Arc<Mount>) {
+    let mut list = REGISTER.lock();
+    list.retain(|w| w.strong_count() > 0);
+    if !list.iter().any(|w| core::ptr::eq(w.as_ptr(), Arc::as_ptr(mnt))) {
+        list.push(Arc::downgrade(mnt));
+    }
+}
+
+fn registered() -> Vec<Arc<Mount>> {
+    let mut list = REGISTER.lock();
+    list.retain(|w| w.strong_count() > 0);
+    list.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// How `mnt` takes part in propagation.
+pub fn of(mnt: &Mount) -> Propagation {
+    *mnt.propagation.lock()
+}
+
+/// Changes the propagation type of one mount.
+pub(crate) fn change(mnt: &Arc<Mount>, to: PropagationType) {
+    let old = of(mnt);
+    let new = match to {
+        PropagationType::Private => Propagation::PRIVATE,
+        PropagationType::Unbindable => Propagation { unbindable: true, ..Propagation::PRIVATE },
+        PropagationType::Shared => {
+            let group = if old.group != 0 { old.group } else { NEXT_GROUP.fetch_add(1, Ordering::Relaxed) };
+            Propagation { group, master: old.master, unbindable: false }
+        }
+        // A shared mount becomes a slave of its old peers, if there are any; what is no shared mount stays as it is.
+        PropagationType::Slave if old.group != 0 => {
+            let has_peers = registered().iter().any(|m| !Arc::ptr_eq(m, mnt) && of(m).group == old.group);
+            Propagation { group: 0, master: if has_peers { old.group } else { old.master }, unbindable: false }
+        }
+        PropagationType::Slave => old,
+    };
+    *mnt.propagation.lock() = new;
+    // A group that lost its last member hands its slaves to nobody: they become private.
+    if old.group != 0 && new.group != old.group && new.master != old.group {
+        let all = registered();
+        if !all.iter().any(|m| of(m).group == old.group) {
+            for slave in all.iter().filter(|m| of(m).master == old.group) {
+                slave.propagation.lock().master = old.master;
+            }
+        }
+    }
+    if new.group != 0 || new.master != 0 {
+        register(mnt);
+    }
+}
+
+/// Makes `copy` a peer of `original` if that is shared, and a slave of the same master (bind mounts, new namespaces).
+pub(crate) fn inherit(copy: &Arc<Mount>, original: &Mount) {
+    let p = of(original);
+    *copy.propagation.lock() = Propagation { unbindable: false, ..p };
+    if p.group != 0 || p.master != 0 {
+        register(copy);
+    }
+}
+
+/// The other mounts under which an event at `at` must be repeated, each with whether it gets it as a slave.
+fn receivers(at: &Path) -> Vec<(Arc<Mount>, bool)> {
+    let group = of(&at.mnt).group;
+    if group == 0 {
+        return Vec::new();
+    }
+    let all = registered();
+    let mut groups = alloc::vec![(group, false)];
+    let mut found: Vec<(Arc<Mount>, bool)> = Vec::new();
+    let mut next = 0;
+    while let Some(&(group, slave)) = groups.get(next) {
+        next += 1;
+        for m in &all {
+            let p = of(m);
+            let as_slave = if p.group == group {
+                slave
+            } else if p.master == group {
+                true
+            } else {
+                continue;
+            };
+            if Arc::ptr_eq(m, &at.mnt) || found.iter().any(|(f, _)| Arc::ptr_eq(f, m)) {
+                continue;
+            }
+            if as_slave && p.group != 0 && !groups.iter().any(|g| g.0 == p.group) {
+                groups.push((p.group, true));
+            }
+            if at.dentry.is_below(m.root()) {
+                found.push((m.clone(), as_slave));
+            }
+        }
+    }
+    found
+}
+
+/// `tree` is being attached at `at`: its mounts become shared if the parent is, and copies go to every receiver.
+pub(crate) fn attach(tree: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
+    if of(&at.mnt).group != 0 {
+        for mnt in tree.tree() {
+            if of(&mnt).group == 0 {
+                change(&mnt, PropagationType::Shared);
+            }
+        }
+    }
+    for (receiver, as_slave) in receivers(at) {
+        let copy = crate::namespace::copy_tree(tree, tree.root(), true)?;
+        if as_slave {
+            for mnt in copy.tree() {
+                let p = of(&mnt);
+                *mnt.propagation.lock() = Propagation { group: 0, master: p.group, unbindable: false };
+                if of(&receiver).group != 0 {
+                    change(&mnt, PropagationType::Shared);
+                }
+            }
+        }
+        copy.attach(Path { mnt: receiver, dentry: at.dentry.clone() })?;
+    }
+    Ok(())
+}
+
+/// What an unmount at `at` takes away under the receivers.
+pub(crate) fn victims(at: &Path) -> Vec<Arc<Mount>> {
+    receivers(at).into_iter().filter_map(|(m, _)| m.child_at(&at.dentry)).collect()
+}

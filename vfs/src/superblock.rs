@@ -1,0 +1,186 @@
+//! File-system instances and file-system types.
+//!
+//! A [`SuperBlock`] is one mounted instance (a tmpfs, a 9p share); every inode refers to it. A [`FsType`] makes them from the
+//! arguments of mount(2). Sources: mount(2), statfs(2), proc_filesystems(5).
+
+use crate::attr::makedev;
+use crate::dentry::Dentry;
+use crate::inode::Inode;
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use bitflags::bitflags;
+use core::any::Any;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+use machine::sync::SpinLock;
+
+bitflags! {
+    /// Properties of an instance. The low word can be changed by a remount, the high one is fixed by the file system.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct SbFlags: u32 {
+        /// Nothing may be written.
+        const RDONLY = 1;
+        /// Writes are synchronous.
+        const SYNCHRONOUS = 1 << 1;
+        /// Directory changes are synchronous.
+        const DIRSYNC = 1 << 2;
+        /// Times are written lazily.
+        const LAZYTIME = 1 << 3;
+        /// Cached dentries ask [`Inode::revalidate`] before each use.
+        const REVALIDATE = 1 << 16;
+        /// Names found missing are remembered: for file systems whose lookups are slow and that nobody else changes.
+        const CACHE_NEGATIVE = 1 << 17;
+        /// Cannot be mounted by user space (pipes, sockets, anonymous inodes).
+        const INTERNAL = 1 << 18;
+        /// Device files never work here.
+        const NODEV = 1 << 19;
+        /// Programs never run from here.
+        const NOEXEC = 1 << 20;
+        /// Set-id bits never count here.
+        const NOSUID = 1 << 21;
+    }
+}
+
+/// Space and limits of a file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct StatFs {
+    pub magic: u64,
+    pub bsize: u32,
+    pub blocks: u64,
+    pub bfree: u64,
+    pub bavail: u64,
+    pub files: u64,
+    pub ffree: u64,
+    pub namelen: u32,
+}
+
+/// What a file system does for an instance as a whole.
+pub trait SuperOps: Send + Sync + Any {
+    /// Space and limits.
+    fn statfs(&self) -> Result<StatFs, Errno>;
+    /// Writes everything back.
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// Mount options for /proc/mounts, each with its leading comma (`,size=1024k`).
+    fn show_options(&self, _out: &mut dyn fmt::Write) -> fmt::Result {
+        Ok(())
+    }
+    /// New options for a mounted instance. `vfs` changes the flags itself afterwards.
+    fn remount(&self, _flags: SbFlags, _data: &[u8]) -> Result<(), Errno> {
+        Ok(())
+    }
+    /// The last mount is gone.
+    fn shutdown(&self) {}
+}
+
+/// One instance of a file system.
+pub struct SuperBlock {
+    fs_name: &'static str,
+    dev: u32,
+    flags: AtomicU32,
+    ops: Box<dyn SuperOps>,
+    root: SpinLock<Weak<Dentry>>,
+}
+
+static NEXT_ANON_MINOR: AtomicU32 = AtomicU32::new(1);
+
+impl SuperBlock {
+    /// An instance without a device: it gets a device number of its own with major 0.
+    pub fn new(fs_name: &'static str, flags: SbFlags, ops: Box<dyn SuperOps>) -> Arc<SuperBlock> {
+        let dev = makedev(0, NEXT_ANON_MINOR.fetch_add(1, Ordering::Relaxed));
+        Arc::new(SuperBlock {
+            fs_name,
+            dev,
+            flags: AtomicU32::new(flags.bits()),
+            ops,
+            root: SpinLock::new(Weak::new()),
+        })
+    }
+    /// Name of its type.
+    pub fn fs_name(&self) -> &'static str {
+        self.fs_name
+    }
+    /// `st_dev` of its files.
+    #[inline]
+    pub fn dev(&self) -> u32 {
+        self.dev
+    }
+    /// Its flags now.
+    #[inline]
+    pub fn flags(&self) -> SbFlags {
+        SbFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+    /// Changes the flags in `mask` to those in `value`.
+    pub fn set_flags(&self, mask: SbFlags, value: SbFlags) {
+        let _ = self.flags.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |f| {
+            Some(f & !mask.bits() | value.bits() & mask.bits())
+        });
+    }
+    /// Whether nothing may be written.
+    #[inline]
+    pub fn is_readonly(&self) -> bool {
+        self.flags().contains(SbFlags::RDONLY)
+    }
+    /// The file system's operations.
+    pub fn ops(&self) -> &dyn SuperOps {
+        &*self.ops
+    }
+    /// The dentry of the root inode, shared by all mounts of this instance.
+    pub fn root_dentry(&self, root: &Arc<dyn Inode>) -> Arc<Dentry> {
+        let mut slot = self.root.lock();
+        if let Some(dentry) = slot.upgrade() {
+            return dentry;
+        }
+        let dentry = Dentry::new_root(root.clone());
+        *slot = Arc::downgrade(&dentry);
+        dentry
+    }
+}
+
+impl Drop for SuperBlock {
+    fn drop(&mut self) {
+        self.ops.shutdown();
+    }
+}
+
+/// A kind of file system that mount(2) can name.
+pub trait FsType: Sync {
+    /// Its name in mount(2) and /proc/filesystems.
+    fn name(&self) -> &'static str;
+    /// It needs no block device.
+    fn nodev(&self) -> bool {
+        true
+    }
+    /// Makes an instance, or finds the one that serves this source, and returns its root. `data` is the option string.
+    fn mount(&self, source: Option<&[u8]>, flags: SbFlags, data: &[u8]) -> Result<Arc<dyn Inode>, Errno>;
+}
+
+static TYPES: SpinLock<Vec<&'static dyn FsType>> = SpinLock::new(Vec::new());
+
+/// Makes a kind of file system known to mount(2).
+pub fn register_fs(fs: &'static dyn FsType) {
+    TYPES.lock().push(fs);
+}
+
+/// The kind with this name.
+pub fn find_fs(name: &[u8]) -> Option<&'static dyn FsType> {
+    TYPES.lock().iter().copied().find(|t| t.name().as_bytes() == name)
+}
+
+/// Calls `f` with each registered kind, oldest first.
+pub fn for_each_fs(mut f: impl FnMut(&'static dyn FsType)) {
+    let types: Vec<_> = TYPES.lock().clone();
+    types.into_iter().for_each(&mut f);
+}
+
+/// Splits a comma-separated option string into (key, value) pairs; the value of a bare word is `None`.
+pub fn parse_options(data: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    data.split(|&b| b == b',').filter(|o| !o.is_empty()).map(|o| match o.iter().position(|&b| b == b'=') {
+        Some(at) => (&o[..at], o.get(at + 1..)),
+        None => (o, None),
+    })
+}
