@@ -4,6 +4,7 @@
 use crate::cred::Cred;
 use abi::Errno;
 use alloc::sync::Arc;
+use machine::sync::Once;
 use mm::Mm;
 
 /// What the sender of a signal says of itself (`siginfo_t` fields of kill-like signals).
@@ -18,7 +19,7 @@ pub struct SignalSource {
 }
 
 /// The view a terminal (and SCM_CREDENTIALS, F_SETOWN) has of the calling process and of process groups.
-pub trait JobControl {
+pub trait JobControl: Sync {
     /// Thread id of the caller.
     fn tid(&self) -> i32;
     /// Process id of the caller.
@@ -91,4 +92,16 @@ impl JobControl for NoJobs {
         None
     }
     fn set_controlling_tty(&self, _tty: Option<Arc<dyn core::any::Any + Send + Sync>>) {}
+}
+
+static JOBS: Once<&'static dyn JobControl> = Once::new();
+
+/// Installs the view of the *current* task that [`jobs`] gives; the first call counts.
+pub fn install_jobs(jobs: &'static dyn JobControl) {
+    let _ = JOBS.set(jobs);
+}
+
+/// Job control of the current task, for those who have no [`Caller`] (reads of terminals, signals from device input).
+pub fn jobs() -> &'static dyn JobControl {
+    JOBS.get().copied().unwrap_or(&NoJobs)
 }

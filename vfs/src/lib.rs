@@ -50,7 +50,7 @@ pub mod walk;
 
 pub use anon::{AnonInode, PseudoFs, anon_file};
 pub use attr::{Attr, FileType, SetAttr, Timespec, dev_from_user, dev_to_user, major, makedev, minor};
-pub use caller::{Caller, JobControl, NoJobs, SignalSource};
+pub use caller::{Caller, JobControl, NoJobs, SignalSource, install_jobs, jobs};
 pub use clock::now;
 pub use cred::{Cap, CapSet, Cred};
 pub use dentry::Dentry;
@@ -65,5 +65,5 @@ pub use namespace::MountNamespace;
 pub use path::Path;
 pub use poll::{PollEvents, PollTable};
 pub use rare::Rare;
-pub use superblock::{FsType, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs};
+pub use superblock::{FsType, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs};
 pub use walk::Start;

@@ -3,11 +3,11 @@
 //! Every change runs under [`TREE`], a sleeping lock; path walks only take the spin locks of single mounts and so always see a tree.
 
 use crate::attr::FileType;
+use crate::dentry::Dentry;
 use crate::mount::{MntFlags, Mount};
 use crate::path::Path;
 use crate::propagate::{self, Propagation, PropagationType};
-use crate::superblock::{SbFlags, find_fs};
-use crate::dentry::Dentry;
+use crate::superblock::{MountRequest, SbFlags, find_fs};
 use abi::Errno;
 use abi::mount::UmountFlags;
 use alloc::sync::Arc;
@@ -155,19 +155,13 @@ fn topmost(at: &Path) -> Path {
 }
 
 /// Makes an instance of the file system `fs_type` and a mount of it that is not attached.
-pub fn new_mount(
-    fs_type: &[u8],
-    source: Option<&[u8]>,
-    sb_flags: SbFlags,
-    flags: MntFlags,
-    data: &[u8],
-) -> Result<Arc<Mount>, Errno> {
+pub fn new_mount(fs_type: &[u8], request: &MountRequest<'_>, flags: MntFlags) -> Result<Arc<Mount>, Errno> {
     // "fuse.sshfs"-like subtypes name the part before the dot.
     let name = fs_type.split(|&b| b == b'.').next().unwrap_or_default();
     let fs = find_fs(name).ok_or(Errno::ENODEV)?;
-    let root = fs.mount(source, sb_flags, data)?;
+    let root = fs.mount(request)?;
     let sb = root.sb().clone();
-    Ok(Mount::new(sb.root_dentry(&root), source.unwrap_or(b"none"), flags))
+    Ok(Mount::new(sb.root_dentry(&root), request.source.unwrap_or(b"none"), flags))
 }
 
 /// Attaches a mount that is not attached anywhere.

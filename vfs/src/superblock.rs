@@ -4,8 +4,12 @@
 //! arguments of mount(2). Sources: mount(2), statfs(2), proc_filesystems(5).
 
 use crate::attr::makedev;
+use crate::caller::Caller;
 use crate::dentry::Dentry;
+use crate::fscontext::Dirs;
 use crate::inode::Inode;
+use crate::path::Path;
+use crate::walk::{self, Start};
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -147,6 +151,27 @@ impl Drop for SuperBlock {
     }
 }
 
+/// The arguments of a mount and who makes it.
+pub struct MountRequest<'a> {
+    /// The device or share.
+    pub source: Option<&'a [u8]>,
+    /// Flags of the instance.
+    pub flags: SbFlags,
+    /// The option string: see [`parse_options`].
+    pub data: &'a [u8],
+    /// Root and working directory of the caller, for options that are paths.
+    pub dirs: &'a Dirs,
+    /// The caller.
+    pub caller: &'a Caller<'a>,
+}
+
+impl MountRequest<'_> {
+    /// Looks up a path given as an option, with the caller's root, working directory and rights.
+    pub fn resolve(&self, path: &[u8]) -> Result<Path, Errno> {
+        walk::lookup(&Start::new(&self.dirs.root, &self.dirs.cwd, self.caller.cred), path, true)
+    }
+}
+
 /// A kind of file system that mount(2) can name.
 pub trait FsType: Sync {
     /// Its name in mount(2) and /proc/filesystems.
@@ -155,8 +180,8 @@ pub trait FsType: Sync {
     fn nodev(&self) -> bool {
         true
     }
-    /// Makes an instance, or finds the one that serves this source, and returns its root. `data` is the option string.
-    fn mount(&self, source: Option<&[u8]>, flags: SbFlags, data: &[u8]) -> Result<Arc<dyn Inode>, Errno>;
+    /// Makes an instance, or finds the one that serves this source, and returns its root.
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno>;
 }
 
 static TYPES: SpinLock<Vec<&'static dyn FsType>> = SpinLock::new(Vec::new());

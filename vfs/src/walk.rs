@@ -280,10 +280,6 @@ impl<'a> Walker<'a> {
         }
         self.walk_prefix(target)
     }
-
-    pub(crate) fn resolve(&self) -> ResolveFlags {
-        self.start.resolve
-    }
 }
 
 /// The child `name` of a directory: from the cache, or from the file system. `None` when it does not exist.
