@@ -151,7 +151,7 @@ impl Client {
         put_message(page, &bytes, &mut out)?;
         out.extend(data.out().iter().cloned());
         into.push(Segment { frame: page.clone(), off: HEAD_OFF, len: data.head_len() });
-        into.extend(data.into().iter().cloned());
+        into.extend(data.room().iter().cloned());
         self.submit(tag, &out, &into, patience)?;
 
         let mut killed = false;
@@ -180,14 +180,12 @@ impl Client {
         }
         match patience {
             Patience::Uninterruptible => Ok(self.tags.room_queue().wait(|| self.tags.take())),
-            Patience::Killable => {
-                self.tags.room_queue().wait_killable(|| self.tags.take()).map_err(|_| Errno::EINTR)
-            }
+            Patience::Killable => self.tags.room_queue().wait_killable(|| self.tags.take()).map_err(|_| Errno::EINTR),
         }
     }
 
     fn submit(&self, tag: u16, out: &[Segment], into: &[Segment], patience: Patience) -> Result<(), Errno> {
-        let mut attempt = || match self.transport.submit(tag, out, into) {
+        let attempt = || match self.transport.submit(tag, out, into) {
             Ok(()) => Some(Ok(())),
             Err(Refused::Full) => None,
             Err(Refused::Failed) => Some(Err(Errno::EIO)),
@@ -261,7 +259,7 @@ impl Data<'_> {
     fn out(&self) -> &[Segment] {
         if let Data::Out(segments) = self { segments } else { &[] }
     }
-    fn into(&self) -> &[Segment] {
+    fn room(&self) -> &[Segment] {
         if let Data::In(segments) | Data::Tail(segments) = self { segments } else { &[] }
     }
     fn head_len(&self) -> usize {

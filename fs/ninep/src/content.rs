@@ -71,7 +71,8 @@ impl Content {
     /// A new open fid. `flags` are Linux's open flags.
     pub fn open(&self, flags: u32) -> Result<Arc<Fid>, Errno> {
         let (fid, _) = self.fid().walk(&[])?;
-        let qid = self.client().call(request::lopen(fid.id(), flags), Patience::Killable, |b| Ok(reply::opened(b)?.0))?;
+        let qid =
+            self.client().call(request::lopen(fid.id(), flags), Patience::Killable, |b| Ok(reply::opened(b)?.0))?;
         if !qid.same_file(&self.qid) {
             return Err(Errno::ESTALE);
         }
@@ -123,7 +124,8 @@ impl Content {
         while done < total {
             let want = (total - done).min(self.client().max_data());
             let segments = segments(frames, done, want)?;
-            let pos = first.checked_mul(PAGE_SIZE as u64).and_then(|p| p.checked_add(done as u64)).ok_or(Errno::EFBIG)?;
+            let pos =
+                first.checked_mul(PAGE_SIZE as u64).and_then(|p| p.checked_add(done as u64)).ok_or(Errno::EFBIG)?;
             let message = request::read(fid.id(), pos, want as u32);
             let got = self.client().read_data(message, &segments, Patience::Uninterruptible)?;
             if got == 0 {

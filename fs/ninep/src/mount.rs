@@ -7,7 +7,7 @@ use crate::transport::Bus;
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use vfs::{FsType, Inode, SbFlags, SuperBlock};
+use vfs::{FsType, Inode, MountRequest, SbFlags, SuperBlock};
 
 /// `9p` over the devices of a bus.
 pub struct NineP {
@@ -25,10 +25,9 @@ impl FsType for NineP {
     fn name(&self) -> &'static str {
         "9p"
     }
-    fn mount(&self, source: Option<&[u8]>, flags: SbFlags, data: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
-        let tag = source.filter(|tag| !tag.is_empty()).ok_or(Errno::EINVAL)?;
-        let options = options::parse(data)?;
-        mount(self.bus, tag, flags, options)
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let tag = request.source.filter(|tag| !tag.is_empty()).ok_or(Errno::EINVAL)?;
+        mount(self.bus, tag, request.flags, options::parse(request.data)?)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::client::Patience;
 use crate::content::{Content, RDWR};
 use crate::dir::{self, Listing};
 use crate::file;
-use crate::wire::{self, Attr as WireAttr, reply, request, set};
+use crate::wire::{self, Attr as WireAttr, request, set};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use alloc::sync::{Arc, Weak};
@@ -48,7 +48,8 @@ impl Node {
     pub fn new(sb: &Arc<SuperBlock>, content: Arc<Content>, attr: &WireAttr) -> Node {
         let nodevmap = content.session().options().nodevmap;
         let local = local_attr(attr, nodevmap);
-        let pages = (FileType::from_mode(local.mode) == FileType::Regular).then(|| PageCache::new(Some(content.clone())));
+        let pages =
+            (FileType::from_mode(local.mode) == FileType::Regular).then(|| PageCache::new(Some(content.clone())));
         let node = Node {
             base: InodeBase::from_attr(sb, &local),
             content,

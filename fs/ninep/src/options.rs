@@ -168,7 +168,9 @@ mod tests {
 
     #[test]
     fn bad_options_are_einval() {
-        for data in [&b"cache=maybe"[..], b"msize=4095", b"msize=x", b"trans=tcp", b"version=9p2000", b"what", b"access=-1"] {
+        for data in
+            [&b"cache=maybe"[..], b"msize=4095", b"msize=x", b"trans=tcp", b"version=9p2000", b"what", b"access=-1"]
+        {
             assert_eq!(parse(data), Err(Errno::EINVAL), "{}", data.escape_ascii());
         }
     }

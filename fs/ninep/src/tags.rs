@@ -77,7 +77,8 @@ impl Tags {
             page: Once::new(),
             wait: WaitQueue::new(),
         };
-        let lists = Lists { tags: (0..TAGS as u16).rev().collect(), fids: Vec::new(), next_fid: 0, unclunked: Vec::new() };
+        let lists =
+            Lists { tags: (0..TAGS as u16).rev().collect(), fids: Vec::new(), next_fid: 0, unclunked: Vec::new() };
         Tags { slots: (0..TAGS).map(slot).collect(), lists: IrqLock::new(lists), room: WaitQueue::new() }
     }
 
@@ -128,7 +129,8 @@ impl Tags {
             let fid = lists.next_fid;
             lists.next_fid = fid.wrapping_add(1);
             // Room for every fid in use: giving one back in an interrupt never allocates.
-            lists.fids.reserve(lists.next_fid as usize);
+            let in_use = lists.next_fid as usize;
+            lists.fids.reserve(in_use);
             fid
         })
     }

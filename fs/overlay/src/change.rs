@@ -59,7 +59,8 @@ impl Node {
             self.fs.move_in(work, &temp, &made, dir, name, None)
         });
         if let Err(error) = moved {
-            let _ = if made.is_dir() { work.rmdir(temp.as_bytes(), &made) } else { work.unlink(temp.as_bytes(), &made) };
+            let _ =
+                if made.is_dir() { work.rmdir(temp.as_bytes(), &made) } else { work.unlink(temp.as_bytes(), &made) };
             return Err(error);
         }
         Ok(made)

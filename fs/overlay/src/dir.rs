@@ -11,8 +11,8 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use hashbrown::{DefaultHashBuilder, HashTable};
 use core::hash::BuildHasher;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use vfs::{DirSink, File, FileOps, FileType, Inode, Path, emit_dots};
 
 struct Entry {

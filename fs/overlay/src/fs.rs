@@ -7,6 +7,7 @@
 use crate::node::Node;
 use crate::options::Options;
 use abi::Errno;
+use abi::fcntl::OpenFlags;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -16,8 +17,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashMap;
 use machine::sync::SpinLock;
 use mm::Mm;
-use vfs::caller::NoJobs;
-use vfs::{Caller, Cred, Dentry, File, FileType, Inode, OpenFlags, Path, Rename, StatFs, SuperBlock, SuperOps};
+use vfs::{Caller, Cred, Dentry, File, FileType, Inode, NoJobs, Path, Rename, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type of an overlay.
 const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
@@ -59,7 +59,7 @@ impl Fs {
             mm: Mm::new()?,
             sb: SpinLock::new(Weak::new()),
             shared: SpinLock::new(HashMap::new()),
-            temp: AtomicU64::new(0),
+            temp: AtomicU64::new(machine::time::now_ns()),
         }))
     }
     /// Ties it to its instance; called once.
@@ -74,7 +74,7 @@ impl Fs {
     pub fn work(&self) -> Result<&Arc<dyn Inode>, Errno> {
         self.work.as_ref().ok_or(Errno::EROFS)
     }
-    /// A name nobody uses in the work directory.
+    /// A name nobody uses in the work directory: remains of an earlier mount start from another number.
     pub fn temp_name(&self) -> String {
         format!("#{:x}", self.temp.fetch_add(1, Ordering::Relaxed))
     }
@@ -104,19 +104,23 @@ impl Fs {
         ino ^ (layer as u64) << 54
     }
 
+    /// Identity of an inode in memory: orders locks.
+    pub fn address(inode: &Arc<dyn Inode>) -> usize {
+        Arc::as_ptr(inode).cast::<()>() as usize
+    }
     /// The overlay inode of an upper file with several names.
     pub fn shared(&self, upper: &Arc<dyn Inode>) -> Option<Arc<Node>> {
-        self.shared.lock().get(&address(upper)).and_then(Weak::upgrade)
+        self.shared.lock().get(&Fs::address(upper)).and_then(Weak::upgrade)
     }
     /// Makes an overlay inode known as the one of its upper file.
     pub fn share(&self, upper: &Arc<dyn Inode>, node: &Arc<Node>) {
-        self.shared.lock().insert(address(upper), Arc::downgrade(node));
+        self.shared.lock().insert(Fs::address(upper), Arc::downgrade(node));
     }
     /// An overlay inode is gone.
     pub fn unshare(&self, upper: &Arc<dyn Inode>, node: &Node) {
         let mut shared = self.shared.lock();
-        if shared.get(&address(upper)).is_some_and(|entry| core::ptr::eq(entry.as_ptr(), node)) {
-            shared.remove(&address(upper));
+        if shared.get(&Fs::address(upper)).is_some_and(|entry| core::ptr::eq(entry.as_ptr(), node)) {
+            shared.remove(&Fs::address(upper));
         }
     }
 
@@ -142,7 +146,7 @@ impl Fs {
             other => Ok(other),
         };
         removed.and_then(|victim| self.move_in(work, &temp, &mark, dir, name, victim)).inspect_err(|_| {
-            // The work directory is emptied at the next mount if this fails too.
+            // What stays behind if this fails too is only a name in the work directory.
             let _ = work.unlink(temp.as_bytes(), &mark);
         })
     }
@@ -166,10 +170,6 @@ impl Fs {
             cred: &self.cred,
         })
     }
-}
-
-fn address(inode: &Arc<dyn Inode>) -> usize {
-    Arc::as_ptr(inode).cast::<()>() as usize
 }
 
 /// A name of a layer that says "nothing here".

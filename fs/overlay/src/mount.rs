@@ -7,10 +7,22 @@ use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use vfs::{Cred, DirSink, FileType, Inode, Path, SbFlags, SuperBlock};
+use vfs::{Cred, FileType, FsType, Inode, MountRequest, Path, SbFlags, SuperBlock};
 
-/// Levels of an emptied work directory: what is made there is never deeper.
+/// What is being made lies here, inside the work directory.
 const WORK_NAME: &[u8] = b"work";
+
+/// `overlay`.
+pub struct OverlayType;
+
+impl FsType for OverlayType {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        mount(request.data, request.flags, request.caller.cred, &|path| request.resolve(path))
+    }
+}
 
 /// Makes the instance. `resolve` finds a path as the mounting process sees it.
 pub fn mount(
@@ -57,7 +69,7 @@ fn instance(
     Ok(root)
 }
 
-/// `workdir/work`, made or emptied. Both directories must be on one mount, neither inside the other.
+/// `workdir/work`, made if need be. Both directories must be on one mount, neither inside the other.
 fn work_dir(upper: &Path, work: &Path, cred: &Cred) -> Result<Arc<dyn Inode>, Errno> {
     let nested = work.dentry.is_below(&upper.dentry) || upper.dentry.is_below(&work.dentry);
     if !Arc::ptr_eq(&upper.mnt, &work.mnt) || nested || upper.inode().sb().is_readonly() {
@@ -66,15 +78,9 @@ fn work_dir(upper: &Path, work: &Path, cred: &Cred) -> Result<Arc<dyn Inode>, Er
     let outer = work.inode();
     let _guard = outer.base().lock.lock();
     match outer.lookup(WORK_NAME) {
-        Ok(old) if old.is_dir() => {
-            let _guard = old.base().lock.lock();
-            empty(&old)?;
-            Ok(old.clone())
-        }
-        Ok(old) => {
-            outer.unlink(WORK_NAME, &old)?;
-            outer.create(WORK_NAME, FileType::Directory.mode(), 0, cred)
-        }
+        // A directory with remains of an earlier mount stays: temporary names that exist are passed over.
+        Ok(old) if old.is_dir() => Ok(old),
+        Ok(_) => Err(Errno::EINVAL),
         Err(Errno::ENOENT) => outer.create(WORK_NAME, FileType::Directory.mode(), 0, cred),
         Err(e) => Err(e),
     }

@@ -70,7 +70,12 @@ pub struct Node {
 
 impl Node {
     /// The inode of what was found under `name` of `parent` (`None` for the root and for new objects).
-    pub fn new(fs: &Arc<Fs>, found: Found, place: Option<(Arc<Node>, Vec<u8>)>, covers: Covers) -> Result<Arc<Node>, Errno> {
+    pub fn new(
+        fs: &Arc<Fs>,
+        found: Found,
+        place: Option<(Arc<Node>, Vec<u8>)>,
+        covers: Covers,
+    ) -> Result<Arc<Node>, Errno> {
         let Found { upper, lowers } = found;
         let real = upper.as_ref().or(lowers.first().map(|l| &l.inode)).ok_or(Errno::EIO)?;
         let mut attr = real.attr()?;
@@ -278,8 +283,10 @@ impl Inode for Node {
         let mut all = self.real().ok_or(Errno::EIO)?.list_xattr()?;
         let shown: usize = names(&all).filter(|name| !self.is_mark(name)).map(|name| name.len() + 1).sum();
         if shown != all.len() {
-            let kept: Vec<u8> =
-                names(&all).filter(|name| !self.is_mark(name)).flat_map(|name| name.iter().copied().chain([0])).collect();
+            let kept: Vec<u8> = names(&all)
+                .filter(|name| !self.is_mark(name))
+                .flat_map(|name| name.iter().copied().chain([0]))
+                .collect();
             all = kept;
         }
         Ok(all)

@@ -215,10 +215,7 @@ mod tests {
     #[test]
     fn a_request_has_its_size_tag_and_fields_in_order() {
         let bytes = request::walk(1, 2, &[b"usr", b"lib"]).finish(5, 0).unwrap();
-        assert_eq!(
-            &bytes[..],
-            b"\x1b\0\0\0\x6e\x05\0\x01\0\0\0\x02\0\0\0\x02\0\x03\0usr\x03\0lib"
-        );
+        assert_eq!(&bytes[..], b"\x1b\0\0\0\x6e\x05\0\x01\0\0\0\x02\0\0\0\x02\0\x03\0usr\x03\0lib");
         let bytes = request::write(9, 0x100, 4096).finish(1, 4096).unwrap();
         assert_eq!(bytes.len(), super::super::WRITE_HEADER);
         assert_eq!(&bytes[..4], &(4096u32 + 23).to_le_bytes());

@@ -208,13 +208,7 @@ pub fn set_lock(fid: u32, lock: &Lock, wait: bool, client: &[u8]) -> Message {
 
 /// Asks what would block a record lock.
 pub fn get_lock(fid: u32, lock: &Lock, client: &[u8]) -> Message {
-    Message::new(kind::TGETLOCK)
-        .u32(fid)
-        .u8(lock.kind)
-        .u64(lock.start)
-        .u64(lock.length)
-        .u32(lock.proc_id)
-        .text(client)
+    Message::new(kind::TGETLOCK).u32(fid).u8(lock.kind).u64(lock.start).u64(lock.length).u32(lock.proc_id).text(client)
 }
 
 /// A qid as replies carry it, for servers in tests.
