@@ -1,4 +1,12 @@
-//! x
+//! The kernel: composition only.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+
+/// Entered by the machine layer once the hardware is set up.
+pub fn main() -> ! {
+    machine::kinfo!("hello");
+    loop {
+        machine::cpu::halt();
+    }
+}

@@ -30,6 +30,7 @@ pub struct CopyFault {
 }
 
 /// One user address space (on `pc`: a root page table).
+#[repr(transparent)]
 pub struct AddressSpace(imp::aspace::RawSpace);
 
 impl AddressSpace {
@@ -65,6 +66,11 @@ impl AddressSpace {
     /// Moves mappings of `pages` pages from `from` to `to` (mremap); the old range is unmapped at `commit`.
     pub fn move_range(&self, from: VirtAddr, to: VirtAddr, pages: u64) -> Result<(), OutOfFrames> {
         self.0.move_range(from, to, pages)
+    }
+    /// Maps here, at the same addresses, what `src` maps in `pages` pages from `va` and nothing is mapped here yet (fork). With
+    /// `read_only` write rights are taken away on both sides (copy-on-write); `src.commit()` makes that hold.
+    pub fn share_from(&self, src: &AddressSpace, va: VirtAddr, pages: u64, read_only: bool) -> Result<(), OutOfFrames> {
+        self.0.share_from(&src.0, va, pages, read_only)
     }
     /// Ends a batch: flushes translations wherever this space is active and drops unmapped frames.
     pub fn commit(&self) {
@@ -114,6 +120,10 @@ impl AddressSpace {
     /// Pages mapped now (for VmRSS).
     pub fn resident_pages(&self) -> u32 {
         self.0.resident_pages()
+    }
+    #[allow(dead_code)] // the host implementation needs no activation
+    pub(crate) fn raw(&self) -> &imp::aspace::RawSpace {
+        &self.0
     }
     /// Pages used by this space's tables (for VmPTE).
     pub fn table_pages(&self) -> u32 {

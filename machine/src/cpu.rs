@@ -120,6 +120,11 @@ pub fn info() -> &'static CpuInfo {
     imp::cpu::info()
 }
 
+/// Whether RDTSCP gives user space the number of the CPU it runs on.
+pub fn has_tsc_aux() -> bool {
+    imp::cpu::has_tsc_aux()
+}
+
 /// What the CPU says of itself.
 #[derive(Default, Debug)]
 pub struct CpuInfo {

@@ -18,6 +18,8 @@ pub mod time;
 pub mod user;
 pub mod vdso;
 
+#[cfg(any(target_os = "none", test))]
+mod firmware;
 #[cfg(not(target_os = "none"))]
 #[path = "mock/mod.rs"]
 mod imp;
@@ -26,3 +28,15 @@ mod imp;
 mod imp;
 
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, Pfn, USER_MAX, VirtAddr};
+
+/// Names the kernel's `fn main() -> !`: the bare-metal boot path ends in a call to it. Used once, by the kernel image.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        // SAFETY: the one definition of the symbol that `machine` declares with this signature.
+        #[unsafe(no_mangle)]
+        extern "Rust" fn ochre_kernel_main() -> ! {
+            $main()
+        }
+    };
+}

@@ -115,3 +115,10 @@ pub fn extent() -> (u32, u32) {
 pub fn kernel_pages() -> (u32, u32, u32) {
     imp::mem::kernel_pages()
 }
+
+/// Two words of metadata of a frame, free for the frame source's use while the frame is its own (free) or an untyped page;
+/// `None` for a page of another kind or beyond the extent.
+#[inline]
+pub fn scratch(pfn: Pfn) -> Option<&'static [core::sync::atomic::AtomicU32; 2]> {
+    imp::mem::scratch(pfn)
+}

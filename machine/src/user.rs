@@ -62,13 +62,16 @@ pub struct Fault {
 }
 
 /// The user-visible CPU state of one thread. Only its own thread runs it.
+#[repr(C, align(16))]
 pub struct UserCtx {
+    /// Puts the end of `regs`, where a CPU may push its trap frame, on a 16-byte boundary.
+    _align: u64,
     /// General registers. Any value may be stored: selectors and flags are forced to safe ones on entry, a non-canonical `rip`
     /// comes back as a fault.
     pub regs: Regs,
-    /// FS base (TLS pointer).
+    /// FS base (TLS pointer). The program may change it by itself: call [`UserCtx::sync_bases`] before reading.
     pub fs_base: u64,
-    /// GS base.
+    /// GS base; as for `fs_base`.
     pub gs_base: u64,
     pub(crate) fpu: imp::user::FpuState,
 }
@@ -76,11 +79,18 @@ pub struct UserCtx {
 impl UserCtx {
     /// Registers zero, flags with interrupts on, FPU state initial.
     pub fn new() -> Result<UserCtx, crate::mem::OutOfFrames> {
-        Ok(UserCtx { regs: Regs::default(), fs_base: 0, gs_base: 0, fpu: imp::user::FpuState::new()? })
+        Ok(UserCtx {
+            _align: 0,
+            regs: Regs::default(),
+            fs_base: 0,
+            gs_base: 0,
+            fpu: imp::user::FpuState::new()?,
+        })
     }
     /// A copy for a child of fork/clone. Must be the current thread's own context.
     pub fn fork(&mut self) -> Result<UserCtx, crate::mem::OutOfFrames> {
-        Ok(UserCtx { regs: self.regs, fs_base: self.fs_base, gs_base: self.gs_base, fpu: self.fpu.fork()? })
+        let fpu = self.fpu.fork(&mut self.fs_base, &mut self.gs_base)?;
+        Ok(UserCtx { _align: 0, regs: self.regs, fs_base: self.fs_base, gs_base: self.gs_base, fpu })
     }
     /// Resets for a new program (exec).
     pub fn reset(&mut self) {
@@ -101,7 +111,11 @@ impl UserCtx {
     }
     /// Writes that image into `out` (at least `xstate_size()` bytes).
     pub fn xstate(&mut self, out: &mut [u8]) {
-        self.fpu.save_image(out)
+        self.fpu.save_image(&mut self.fs_base, &mut self.gs_base, out)
+    }
+    /// Brings `fs_base` and `gs_base` up to date with what the program has set by instruction.
+    pub fn sync_bases(&mut self) {
+        self.fpu.switch_out(&mut self.fs_base, &mut self.gs_base)
     }
     /// Loads state from such an image (validated: reserved bits and MXCSR cannot fault the kernel); `None` image: initial state.
     pub fn set_xstate(&mut self, image: Option<&[u8]>) -> Result<(), BadXstate> {
@@ -109,7 +123,7 @@ impl UserCtx {
     }
     /// Called when the thread leaves its CPU (scheduler switch-out hook): saves live FPU registers.
     pub fn switch_out(&mut self) {
-        self.fpu.switch_out()
+        self.fpu.switch_out(&mut self.fs_base, &mut self.gs_base)
     }
 }
 

@@ -69,6 +69,17 @@ impl RawSpace {
         }
         Ok(())
     }
+    pub fn share_from(&self, src: &RawSpace, va: VirtAddr, pages: u64, read_only: bool) -> Result<(), OutOfFrames> {
+        if core::ptr::eq(self, src) {
+            return Ok(());
+        }
+        let mut mine = self.pages();
+        for (page, (frame, prot)) in src.pages().range_mut(va.page()..va.page() + pages) {
+            prot.write &= !read_only;
+            mine.entry(*page).or_insert_with(|| (frame.clone(), *prot));
+        }
+        Ok(())
+    }
     pub fn commit(&self) {}
     pub fn destroy(&mut self) {
         self.pages().clear();

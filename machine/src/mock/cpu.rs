@@ -82,3 +82,6 @@ pub fn info() -> &'static CpuInfo {
     static INFO: std::sync::OnceLock<CpuInfo> = std::sync::OnceLock::new();
     INFO.get_or_init(CpuInfo::default)
 }
+pub fn has_tsc_aux() -> bool {
+    false
+}

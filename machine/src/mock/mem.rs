@@ -10,6 +10,7 @@ const PAGES: u32 = 16384;
 
 struct Slot {
     refs: AtomicU32,
+    scratch: [AtomicU32; 2],
     bytes: [AtomicU8; PAGE_SIZE],
 }
 
@@ -19,7 +20,7 @@ static BUMP: AtomicU32 = AtomicU32::new(1);
 fn slots() -> &'static [Slot] {
     static SLOTS: std::sync::OnceLock<Vec<Slot>> = std::sync::OnceLock::new();
     SLOTS.get_or_init(|| {
-        (0..PAGES).map(|_| Slot { refs: AtomicU32::new(0), bytes: [const { AtomicU8::new(0) }; PAGE_SIZE] }).collect()
+        (0..PAGES).map(|_| Slot { refs: AtomicU32::new(0), scratch: [const { AtomicU32::new(0) }; 2], bytes: [const { AtomicU8::new(0) }; PAGE_SIZE] }).collect()
     })
 }
 
@@ -44,6 +45,10 @@ pub fn install_source(source: &'static dyn FrameSource, give: &mut dyn FnMut(Run
 
 pub fn extent() -> (u32, u32) {
     (PAGES, PAGES)
+}
+
+pub fn scratch(pfn: Pfn) -> Option<&'static [AtomicU32; 2]> {
+    slots().get(pfn.0 as usize).map(|s| &s.scratch)
 }
 
 pub fn kernel_pages() -> (u32, u32, u32) {
@@ -81,7 +86,7 @@ impl RawFrame {
             return None;
         }
         let p = self.slot().bytes[off].as_ptr() as *const AtomicU32;
-        // SAFETY: in bounds, aligned (the array starts 4-aligned after `refs`), and all accesses are atomic.
+        // SAFETY: in bounds, aligned (the array starts 4-aligned after the words before it), and all accesses are atomic.
         Some(unsafe { &*p })
     }
     /// Another owner of the frame `pfn`, which the caller knows to be owned.

@@ -10,17 +10,17 @@ impl FpuState {
     pub fn new() -> Result<FpuState, OutOfFrames> {
         Ok(FpuState)
     }
-    pub fn fork(&mut self) -> Result<FpuState, OutOfFrames> {
+    pub fn fork(&mut self, _fs: &mut u64, _gs: &mut u64) -> Result<FpuState, OutOfFrames> {
         Ok(FpuState)
     }
     pub fn reset(&mut self) {}
-    pub fn save_image(&mut self, out: &mut [u8]) {
+    pub fn save_image(&mut self, _fs: &mut u64, _gs: &mut u64, out: &mut [u8]) {
         out.fill(0);
     }
     pub fn load_image(&mut self, _image: Option<&[u8]>) -> Result<(), BadXstate> {
         Ok(())
     }
-    pub fn switch_out(&mut self) {}
+    pub fn switch_out(&mut self, _fs: &mut u64, _gs: &mut u64) {}
 }
 
 pub fn run(_ctx: &mut UserCtx) -> Exit {

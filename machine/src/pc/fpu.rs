@@ -1,0 +1,289 @@
+//! Extended state (x87, SSE, AVX, AVX-512) and segment bases of user threads, switched lazily.
+//!
+//! The kernel uses no vector registers, so a thread's state stays in its CPU until another thread enters user mode there.
+//! `Cpu::fpu_owner` names the state a CPU holds and `FpuState::cpu` the CPU that last loaded it: the registers are
+//! this thread's when both agree. FS and GS base travel along: a program can change them by itself (WRFSBASE), so what
+//! `load` wrote last is kept to tell the kernel's changes from the program's.
+//! Source: Intel SDM volume 1 chapter 13 (XSAVE), Linux `struct _fpx_sw_bytes` (`asm/sigcontext.h`).
+
+use super::cpu::Cpu;
+use super::x86;
+use crate::mem::OutOfFrames;
+use crate::user::BadXstate;
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use core::arch::asm;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of the XSAVE area (standard format).
+static SIZE: AtomicU32 = AtomicU32::new(512);
+/// Components in XCR0; 0: only FXSAVE.
+static MASK: AtomicU64 = AtomicU64::new(0);
+/// MXCSR bits that do not fault.
+static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
+
+const NO_CPU: u32 = u32::MAX;
+const MXCSR_AT: usize = 24;
+const MXCSR_INIT: u32 = 0x1f80;
+const FCW_INIT: u16 = 0x37f;
+/// Software-reserved bytes of the legacy area.
+const SW_AT: usize = 464;
+const MAGIC1: u32 = 0x4650_5853;
+const MAGIC2: u32 = 0x4650_5845;
+/// x87, SSE, AVX, AVX-512 (three components).
+const WANTED: u64 = 0xe7;
+const HEADER: usize = 512;
+
+/// Turns on FXSAVE/XSAVE on this CPU.
+pub fn init_cpu() {
+    let has_xsave = x86::cpuid(1, 0).ecx & 1 << 26 != 0;
+    let mut cr4 = x86::read_cr4() | 0x600;
+    if has_xsave {
+        cr4 |= 1 << 18;
+    }
+    // SAFETY: OSFXSR, OSXMMEXCPT and (where CPUID has it) OSXSAVE only allow instructions.
+    unsafe { x86::write_cr4(cr4) };
+    if has_xsave {
+        let d = x86::cpuid(0xd, 0);
+        let mut mask = (u64::from(d.edx) << 32 | u64::from(d.eax)) & WANTED;
+        if mask & 0xe0 != 0xe0 {
+            mask &= 7;
+        }
+        // SAFETY: OSXSAVE is on and the components are among those CPUID lists.
+        unsafe {
+            asm!("xsetbv", in("ecx") 0, in("eax") mask as u32, in("edx") 0, options(nostack, preserves_flags));
+        }
+        MASK.store(mask, Ordering::Relaxed);
+        SIZE.store(x86::cpuid(0xd, 0).ebx.max(576), Ordering::Relaxed);
+    }
+    #[repr(C, align(16))]
+    struct Area([u8; 512]);
+    let mut area = Area([0; 512]);
+    // SAFETY: the area has FXSAVE's size and alignment.
+    unsafe { asm!("fninit", "fxsave64 [{}]", in(reg) &raw mut area, options(nostack)) };
+    let m = u32::from_le_bytes([area.0[28], area.0[29], area.0[30], area.0[31]]);
+    if m != 0 {
+        MXCSR_MASK.store(m, Ordering::Relaxed);
+    }
+}
+
+fn layout() -> Layout {
+    // A size of at least 512 rounded up to 64 never overflows; the fallback keeps this free of panics.
+    Layout::from_size_align(SIZE.load(Ordering::Relaxed) as usize, 64).unwrap_or(Layout::new::<[u64; 512]>())
+}
+
+/// One thread's extended state.
+pub struct FpuState {
+    area: NonNull<u8>,
+    /// CPU that last loaded it.
+    cpu: u32,
+    /// Segment bases as last loaded or read back.
+    fs: u64,
+    gs: u64,
+}
+
+// SAFETY: the area is owned memory; the registers it mirrors are handled by its own thread only.
+unsafe impl Send for FpuState {}
+// SAFETY: shared references give no access to the area.
+unsafe impl Sync for FpuState {}
+
+impl FpuState {
+    pub fn new() -> Result<FpuState, OutOfFrames> {
+        // SAFETY: the layout has a size.
+        let p = NonNull::new(unsafe { alloc_zeroed(layout()) }).ok_or(OutOfFrames)?;
+        let mut s = FpuState { area: p, cpu: NO_CPU, fs: 0, gs: 0 };
+        s.init_area();
+        Ok(s)
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the area has this size and is ours.
+        unsafe { core::slice::from_raw_parts_mut(self.area.as_ptr(), layout().size()) }
+    }
+
+    /// Initial state in memory: with XSTATE_BV 0 all but MXCSR comes from the CPU.
+    fn init_area(&mut self) {
+        let b = self.bytes();
+        b.fill(0);
+        b[..2].copy_from_slice(&FCW_INIT.to_le_bytes());
+        b[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&MXCSR_INIT.to_le_bytes());
+    }
+
+    #[inline]
+    fn live(&self, cpu: &Cpu) -> bool {
+        cpu.fpu_owner.get() == self.area.as_ptr().cast_const() && self.cpu == cpu.id.get()
+    }
+
+    /// Makes the registers of `cpu` (this one) this thread's. Interrupts are off.
+    #[inline]
+    pub fn load(&mut self, cpu: &'static Cpu, fs: u64, gs: u64) {
+        if !self.live(cpu) {
+            self.load_all(cpu, fs, gs);
+        } else if fs != self.fs || gs != self.gs {
+            self.load_bases(fs, gs);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_all(&mut self, cpu: &'static Cpu, fs: u64, gs: u64) {
+        self.restore();
+        self.load_bases(fs, gs);
+        cpu.fpu_owner.set(self.area.as_ptr());
+        self.cpu = cpu.id.get();
+    }
+
+    #[inline(never)]
+    fn load_bases(&mut self, fs: u64, gs: u64) {
+        // SAFETY: user-half bases are the program's own business; others are forced to 0 so that WRMSR cannot fault.
+        unsafe {
+            x86::wrmsr(x86::MSR_FS_BASE, if fs >> 47 == 0 { fs } else { 0 });
+            x86::wrmsr(x86::MSR_KERNEL_GS_BASE, if gs >> 47 == 0 { gs } else { 0 });
+        }
+        self.fs = fs;
+        self.gs = gs;
+    }
+
+    fn restore(&mut self) {
+        let mask = MASK.load(Ordering::Relaxed);
+        // SAFETY: the area holds an image that `save`, `init_area` or `load_image` (validated) wrote.
+        unsafe {
+            if mask != 0 {
+                asm!("xrstor64 [{}]", in(reg) self.area.as_ptr(), in("eax") mask as u32, in("edx") 0, options(nostack));
+            } else {
+                asm!("fxrstor64 [{}]", in(reg) self.area.as_ptr(), options(nostack));
+            }
+        }
+    }
+
+    /// Brings memory up to date if this CPU holds the state, and tells the segment bases the program has now.
+    fn save(&mut self, fs: &mut u64, gs: &mut u64) {
+        let irq = crate::cpu::IrqOff::new();
+        if self.live(super::cpu::current()) {
+            let mask = MASK.load(Ordering::Relaxed);
+            // SAFETY: the area is as large as XCR0's components need and 64-byte aligned.
+            unsafe {
+                if mask != 0 {
+                    asm!("xsave64 [{}]", in(reg) self.area.as_ptr(), in("eax") mask as u32, in("edx") 0, options(nostack));
+                } else {
+                    asm!("fxsave64 [{}]", in(reg) self.area.as_ptr(), options(nostack));
+                }
+            }
+            // A base that the kernel changed since `load` stands; else the program's own value does.
+            // SAFETY: both registers exist on every x86-64 CPU.
+            let (now_fs, now_gs) = unsafe { (x86::rdmsr(x86::MSR_FS_BASE), x86::rdmsr(x86::MSR_KERNEL_GS_BASE)) };
+            if *fs == self.fs {
+                *fs = now_fs;
+                self.fs = now_fs;
+            }
+            if *gs == self.gs {
+                *gs = now_gs;
+                self.gs = now_gs;
+            }
+        }
+        drop(irq);
+    }
+
+    /// Forgets what any CPU's registers hold: memory is newer.
+    fn detach(&mut self) {
+        self.cpu = NO_CPU;
+    }
+
+    /// The bases as the program has them now.
+    pub fn sync(&mut self, fs: &mut u64, gs: &mut u64) {
+        self.save(fs, gs);
+    }
+
+    pub fn fork(&mut self, fs: &mut u64, gs: &mut u64) -> Result<FpuState, OutOfFrames> {
+        self.save(fs, gs);
+        // SAFETY: the layout has a size.
+        let p = NonNull::new(unsafe { alloc::alloc::alloc(layout()) }).ok_or(OutOfFrames)?;
+        // SAFETY: both areas have the layout's size and do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(self.area.as_ptr(), p.as_ptr(), layout().size()) };
+        Ok(FpuState { area: p, cpu: NO_CPU, fs: 0, gs: 0 })
+    }
+
+    pub fn reset(&mut self) {
+        self.detach();
+        self.init_area();
+    }
+
+    pub fn switch_out(&mut self, fs: &mut u64, gs: &mut u64) {
+        self.save(fs, gs);
+    }
+
+    pub fn save_image(&mut self, fs: &mut u64, gs: &mut u64, out: &mut [u8]) {
+        self.save(fs, gs);
+        let mask = MASK.load(Ordering::Relaxed);
+        let size = layout().size();
+        if out.len() < xstate_size() {
+            return;
+        }
+        out[..size].copy_from_slice(self.bytes());
+        if mask == 0 {
+            out[SW_AT..HEADER].fill(0);
+            return;
+        }
+        // With XSAVE each component is valid in memory: say so, that a debugger or handler sees x87 and SSE as present.
+        let sw = &mut out[SW_AT..HEADER];
+        sw.fill(0);
+        sw[..4].copy_from_slice(&MAGIC1.to_le_bytes());
+        sw[4..8].copy_from_slice(&(size as u32 + 4).to_le_bytes());
+        sw[8..16].copy_from_slice(&mask.to_le_bytes());
+        sw[16..20].copy_from_slice(&(size as u32).to_le_bytes());
+        out[HEADER] |= 3;
+        out[size..size + 4].copy_from_slice(&MAGIC2.to_le_bytes());
+    }
+
+    pub fn load_image(&mut self, image: Option<&[u8]>) -> Result<(), BadXstate> {
+        let Some(image) = image else {
+            self.reset();
+            return Ok(());
+        };
+        let legacy = image.get(..HEADER).ok_or(BadXstate)?;
+        let size = layout().size();
+        let mask = MASK.load(Ordering::Relaxed);
+        let word = |at: usize| -> u32 {
+            image.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        };
+        if word(MXCSR_AT) & !MXCSR_MASK.load(Ordering::Relaxed) != 0 {
+            return Err(BadXstate);
+        }
+        let extended =
+            mask != 0 && word(SW_AT) == MAGIC1 && word(SW_AT + 16) as usize == size && word(size) == MAGIC2;
+        // A malformed header must be refused before the memory copy is replaced.
+        let mut header = [0u8; 64];
+        if extended {
+            header.copy_from_slice(image.get(HEADER..HEADER + 64).ok_or(BadXstate)?);
+            let mut bv = [0u8; 8];
+            bv.copy_from_slice(&header[..8]);
+            let bv = u64::from_le_bytes(bv);
+            if bv & !mask != 0 || header[8..].iter().any(|b| *b != 0) {
+                return Err(BadXstate);
+            }
+        }
+        self.detach();
+        let b = self.bytes();
+        b[..HEADER].copy_from_slice(legacy);
+        b[SW_AT..HEADER].fill(0);
+        if extended {
+            b[HEADER..].copy_from_slice(image.get(HEADER..size).ok_or(BadXstate)?);
+        } else if mask != 0 {
+            b[HEADER..].fill(0);
+            b[HEADER] = 3;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FpuState {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout (its size is fixed before the first thread exists).
+        unsafe { dealloc(self.area.as_ptr(), layout()) }
+    }
+}
+
+/// Bytes of the signal-frame image.
+pub fn xstate_size() -> usize {
+    if MASK.load(Ordering::Relaxed) == 0 { 512 } else { SIZE.load(Ordering::Relaxed) as usize + 4 }
+}

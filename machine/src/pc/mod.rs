@@ -1,0 +1,40 @@
+//! Bare x86-64 under a virtual machine monitor: QEMU (microvm, q35), Firecracker, Cloud Hypervisor.
+//!
+//! Boot: [`entry`] (assembly) -> [`boot`] -> the kernel's `main`. Traps: [`traps`] and [`user`]. Memory: [`bootmem`], [`mem`],
+//! [`heap`], [`paging`] (kernel), [`aspace`] (user), [`copy`]/[`usercopy`]. CPUs: [`cpu`], [`gdt`], [`smp`], [`apic`], [`tlb`], [`fpu`],
+//! [`thread`]. Devices: [`irq`], [`acpi`], [`serial`], [`rtc`], [`time`], [`power`].
+
+mod acpi;
+mod apic;
+pub mod aspace;
+pub mod boot;
+mod bootmem;
+mod copy;
+pub mod cpu;
+mod cpuinfo;
+mod entry;
+mod features;
+mod fpu;
+mod gdt;
+mod heap;
+mod irq;
+pub mod log;
+pub mod mem;
+mod memfns;
+mod paging;
+mod panic;
+pub mod power;
+mod pvclock;
+mod rtc;
+mod serial;
+mod smp;
+mod stack;
+mod tables;
+pub mod thread;
+pub mod time;
+mod tlb;
+mod traps;
+pub mod user;
+mod usercopy;
+pub mod vdso;
+mod x86;

@@ -1,0 +1,146 @@
+//! Pages of user page tables: taken zeroed, given back zeroed, cached per CPU.
+//!
+//! A table's metadata links hold one bit for each group of eight entries that was ever used, so that clearing or searching a
+//! sparse table touches only those groups.
+
+use super::{cpu, mem, paging};
+use crate::mem::OutOfFrames;
+use core::ops::ControlFlow;
+use core::sync::atomic::Ordering;
+
+const CACHED: usize = 32;
+
+/// Zeroed tables of one CPU.
+pub struct TableCache {
+    list: [u32; CACHED],
+    len: usize,
+}
+
+impl TableCache {
+    pub const fn new() -> TableCache {
+        TableCache { list: [0; CACHED], len: 0 }
+    }
+}
+
+/// A page-table page that this floor owns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Table(pub u32);
+
+impl Table {
+    /// An all-zero table.
+    pub fn new() -> Result<Table, OutOfFrames> {
+        // SAFETY: only this CPU touches its cache, never from an interrupt, and nothing here switches threads.
+        let cache = unsafe { &mut *cpu::current().tables.get() };
+        if let Some(last) = cache.len.checked_sub(1)
+            && let Some(pfn) = cache.list.get(last)
+        {
+            cache.len = last;
+            return Ok(Table(*pfn));
+        }
+        let pfn = mem::take_kind(0, mem::KIND_TABLE).ok_or(OutOfFrames)?;
+        mem::TABLE_PAGES.fetch_add(1, Ordering::Relaxed);
+        let t = Table(pfn);
+        // SAFETY: a fresh page of our own.
+        unsafe { core::ptr::write_bytes(mem::direct(pfn) as *mut u64, 0, 512) };
+        t.forget_groups();
+        Ok(t)
+    }
+
+    /// Gives back a table whose entries are all zero again.
+    pub fn free(self) {
+        self.forget_groups();
+        // SAFETY: as in `new`.
+        let cache = unsafe { &mut *cpu::current().tables.get() };
+        if let Some(place) = cache.list.get_mut(cache.len) {
+            *place = self.0;
+            cache.len += 1;
+            return;
+        }
+        mem::TABLE_PAGES.fetch_sub(1, Ordering::Relaxed);
+        mem::give_kind(self.0, 0, mem::KIND_TABLE);
+    }
+
+    /// The table an entry points to.
+    #[inline]
+    pub fn of(entry: u64) -> Table {
+        Table(((entry & paging::ADDR) >> 12) as u32)
+    }
+
+    /// Address of entry `index` in the direct map.
+    #[inline]
+    pub fn slot(self, index: u64) -> *mut u64 {
+        (mem::direct(self.0) + 8 * (index & 511)) as *mut u64
+    }
+
+    /// Reads an entry.
+    #[inline]
+    pub fn get(self, index: u64) -> u64 {
+        // SAFETY: inside a table page; the space's lock orders writers, hardware only sets A and D bits.
+        unsafe { self.slot(index).read_volatile() }
+    }
+
+    /// Writes an entry that was unused.
+    #[inline]
+    pub fn set_new(self, index: u64, value: u64) {
+        // SAFETY: as in `get`.
+        unsafe {
+            self.slot(index).write_volatile(value);
+            let group = (index & 511) / 8;
+            let word = &mem::meta_of(self.0).links[(group / 32) as usize];
+            word.store(word.load(Ordering::Relaxed) | 1 << (group % 32), Ordering::Relaxed);
+        }
+    }
+
+    /// Writes a used entry.
+    #[inline]
+    pub fn set(self, index: u64, value: u64) {
+        // SAFETY: as in `get`.
+        unsafe { self.slot(index).write_volatile(value) }
+    }
+
+    /// The groups in use, one bit each.
+    #[inline]
+    pub fn groups(self) -> u64 {
+        // SAFETY: a live table page.
+        let m = unsafe { mem::meta_of(self.0) };
+        u64::from(m.links[1].load(Ordering::Relaxed)) << 32 | u64::from(m.links[0].load(Ordering::Relaxed))
+    }
+
+    fn forget_groups(self) {
+        // SAFETY: a live table page.
+        let m = unsafe { mem::meta_of(self.0) };
+        m.links[0].store(0, Ordering::Relaxed);
+        m.links[1].store(0, Ordering::Relaxed);
+    }
+
+    /// Calls `f(index, entry)` for each present entry in `[first, last]` until it says stop.
+    #[inline]
+    pub fn try_each(
+        self,
+        first: u64,
+        last: u64,
+        mut f: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut groups = self.groups() & (u64::MAX << (first / 8)) & (u64::MAX >> (63 - last / 8));
+        while groups != 0 {
+            let g = u64::from(groups.trailing_zeros());
+            groups &= groups - 1;
+            for i in (g * 8).max(first)..=(g * 8 + 7).min(last) {
+                let e = self.get(i);
+                if e & paging::P != 0 {
+                    f(i, e)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Calls `f(index, entry)` for each present entry in `[first, last]`.
+    #[inline]
+    pub fn each(self, first: u64, last: u64, mut f: impl FnMut(u64, u64)) {
+        let _ = self.try_each(first, last, |i, e| {
+            f(i, e);
+            ControlFlow::Continue(())
+        });
+    }
+}

@@ -1,0 +1,145 @@
+//! Kernel threads: the context switch.
+//!
+//! A CPU owns one counted reference to its current thread. `on_cpu` is set from before a thread is switched to until the next
+//! thread on that CPU has let go of it, so that a thread whose registers are still being saved is never resumed elsewhere.
+
+use super::cpu;
+use super::stack::Stack;
+use crate::mem::OutOfFrames;
+use crate::sync::SpinLock;
+use crate::thread::KernelThread;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::arch::global_asm;
+use core::cell::Cell;
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+global_asm!(
+    r#"
+    .section .text.switch, "ax"
+    .balign 16
+ochre_switch:                   // rdi: where to save RSP, rsi: RSP to load
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov [rdi], rsp
+    mov rsp, rsi
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+"#
+);
+
+unsafe extern "C" {
+    fn ochre_switch(save: *mut u64, load: u64);
+}
+
+pub struct RawThread {
+    rsp: Cell<u64>,
+    on_cpu: AtomicBool,
+    entry: SpinLock<Option<Box<dyn FnOnce() + Send>>>,
+    /// `None` for code that ran before it became a thread.
+    _stack: Option<Stack>,
+}
+
+// SAFETY: `rsp` is touched only by the CPU that holds `on_cpu`; the rest is locked or constant.
+unsafe impl Sync for RawThread {}
+// SAFETY: nothing in it is bound to a CPU.
+unsafe impl Send for RawThread {}
+
+impl RawThread {
+    pub fn new(entry: Box<dyn FnOnce() + Send>) -> Result<RawThread, OutOfFrames> {
+        let stack = Stack::new()?;
+        // What `ochre_switch` pops: six registers and the return address; above it a zero that ends backtraces.
+        let frame = stack.top() - 64;
+        // SAFETY: the new stack is mapped and ours; the frame lies in its top 64 bytes.
+        unsafe {
+            let f = frame as *mut u64;
+            for i in 0..8 {
+                f.add(i).write(0);
+            }
+            f.add(6).write(start as *const () as u64);
+        }
+        Ok(RawThread {
+            rsp: Cell::new(frame),
+            on_cpu: AtomicBool::new(false),
+            entry: SpinLock::new(Some(entry)),
+            _stack: Some(stack),
+        })
+    }
+
+    pub fn adopted() -> RawThread {
+        RawThread { rsp: Cell::new(0), on_cpu: AtomicBool::new(true), entry: SpinLock::new(None), _stack: None }
+    }
+}
+
+/// First code of a new thread.
+extern "C" fn start() -> ! {
+    let_go();
+    let entry = with_current(|t| t.and_then(|t| t.raw().entry.lock().take()));
+    super::x86::sti();
+    if let Some(f) = entry {
+        f();
+    }
+    panic!("a kernel thread returned from its entry function");
+}
+
+pub fn set_current(thread: Arc<KernelThread>) {
+    let old = cpu::current().current.replace(Arc::into_raw(thread));
+    assert!(old.is_null(), "this CPU runs a thread already");
+}
+
+#[inline]
+pub fn with_current<R>(f: impl FnOnce(Option<&Arc<KernelThread>>) -> R) -> R {
+    let p = cpu::current().current.get();
+    if p.is_null() {
+        return f(None);
+    }
+    // SAFETY: the CPU owns a reference as long as the thread is current, and `f` runs on that thread.
+    let t = ManuallyDrop::new(unsafe { Arc::from_raw(p) });
+    f(Some(&t))
+}
+
+/// The next thread's first act: the previous one is saved, others may run it.
+#[inline]
+fn let_go() {
+    let p = cpu::current().previous.replace(core::ptr::null());
+    if !p.is_null() {
+        // SAFETY: `switch_to` moved the CPU's reference here.
+        let t = unsafe { Arc::from_raw(p) };
+        t.raw().on_cpu.store(false, Ordering::Release);
+    }
+}
+
+pub fn switch_to(next: Arc<KernelThread>) {
+    let irq = crate::cpu::IrqOff::new();
+    let cpu = cpu::current();
+    let prev = cpu.current.get();
+    if prev == Arc::as_ptr(&next) {
+        return;
+    }
+    assert!(!prev.is_null(), "switch_to before adopt");
+    let to = Arc::into_raw(next);
+    cpu.current.set(to);
+    cpu.previous.set(prev);
+    // SAFETY: the CPU's reference keeps it alive.
+    let to = unsafe { (*to).raw() };
+    while to.on_cpu.swap(true, Ordering::Acquire) {
+        while to.on_cpu.load(Ordering::Relaxed) {
+            cpu::relax();
+        }
+    }
+    // SAFETY: `on_cpu` gives this CPU alone the right to `next`'s saved context; `prev` is kept alive by `previous` until the
+    // next thread has let go of it, and its own frames stay on its stack.
+    unsafe { ochre_switch((*prev).raw().rsp.as_ptr(), to.rsp.get()) };
+    let_go();
+    drop(irq);
+}

@@ -1,0 +1,231 @@
+//! Entering user mode and coming back.
+//!
+//! `enter` saves the kernel's callee-saved registers, remembers the stack pointer in the CPU's block, points `Tss::rsp0` to the
+//! end of the thread's [`Regs`] and leaves by SYSRET when the registers allow it, else by IRET. Whatever ends user mode
+//! (SYSCALL here, every trap in `traps`) pushes the user's registers straight into those `Regs` and returns to
+//! `enter`'s caller with 0 in RAX for a system call, vector + 1 otherwise, and the error code in RDX.
+//! SYSRET with a non-canonical RIP would fault in ring 0 with the user's stack: such a RIP never reaches it.
+
+use super::cpu::{self, off};
+use super::{gdt, traps, x86};
+use crate::user::{Exit, Fault, Regs, UserCtx};
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+pub use super::fpu::{FpuState, xstate_size};
+
+/// Flags a program may have when it is entered by SYSRET: CF PF AF ZF SF DF OF AC ID.
+const FAST_FLAGS: u32 = 0x0024_0cd5;
+/// Flags a program may set at all: those and TF, RF.
+const USER_FLAGS: u32 = 0x0025_0dd5;
+/// Flags that SYSCALL clears: all but the reserved one.
+const SYSCALL_MASK: u64 = 0x0025_7fd5;
+
+global_asm!(
+    r#"
+    .section .text.user, "ax"
+    .balign 64
+ochre_enter_user:               // rdi: &mut Regs
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov gs:[{kernel_rsp}], rsp
+    lea rax, [rdi + {size}]
+    mov gs:[{rsp0}], rax
+    mov rcx, [rdi + {rip}]
+    mov r11, [rdi + {eflags}]
+    mov rdx, rcx
+    shr rdx, 47
+    jnz 3f
+    cmp rcx, [rdi + {rcx}]
+    jne 2f
+    cmp r11, [rdi + {r11}]
+    jne 2f
+    mov eax, r11d
+    and eax, ~{fast_flags}
+    cmp eax, 0x202
+    jne 2f
+    mov r15, [rdi + {r15}]
+    mov r14, [rdi + {r14}]
+    mov r13, [rdi + {r13}]
+    mov r12, [rdi + {r12}]
+    mov rbp, [rdi + {rbp}]
+    mov rbx, [rdi + {rbx}]
+    mov r10, [rdi + {r10}]
+    mov r9, [rdi + {r9}]
+    mov r8, [rdi + {r8}]
+    mov rax, [rdi + {rax}]
+    mov rdx, [rdi + {rdx}]
+    mov rsi, [rdi + {rsi}]
+    mov rsp, [rdi + {rsp}]
+    mov rdi, [rdi + {rdi}]
+    swapgs
+    sysretq
+2:                              // the general way
+    and r11d, {user_flags}
+    or r11d, 0x202
+    push {user_ds}
+    push [rdi + {rsp}]
+    push r11
+    push {user_cs}
+    push rcx
+    mov r15, [rdi + {r15}]
+    mov r14, [rdi + {r14}]
+    mov r13, [rdi + {r13}]
+    mov r12, [rdi + {r12}]
+    mov rbp, [rdi + {rbp}]
+    mov rbx, [rdi + {rbx}]
+    mov r11, [rdi + {r11}]
+    mov r10, [rdi + {r10}]
+    mov r9, [rdi + {r9}]
+    mov r8, [rdi + {r8}]
+    mov rax, [rdi + {rax}]
+    mov rcx, [rdi + {rcx}]
+    mov rdx, [rdi + {rdx}]
+    mov rsi, [rdi + {rsi}]
+    mov rdi, [rdi + {rdi}]
+    swapgs
+    iretq
+3:                              // RIP is no user address: the fault the CPU would raise
+    mov eax, 14
+    xor edx, edx
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+
+    .balign 64
+ochre_syscall_entry:
+    swapgs
+    mov gs:[{scratch}], rsp
+    mov rsp, gs:[{rsp0}]
+    push {user_ds}
+    push gs:[{scratch}]
+    push r11
+    push {user_cs}
+    push rcx
+    push rax
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push -38                    // RAX while the call runs: -ENOSYS
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rsp, gs:[{kernel_rsp}]
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    xor eax, eax
+    ret
+"#,
+    kernel_rsp = const off::KERNEL_RSP,
+    scratch = const off::SCRATCH,
+    rsp0 = const off::RSP0,
+    size = const size_of::<Regs>(),
+    fast_flags = const FAST_FLAGS,
+    user_flags = const USER_FLAGS,
+    user_ds = const gdt::USER_DS,
+    user_cs = const gdt::USER_CS,
+    r15 = const offset_of!(Regs, r15),
+    r14 = const offset_of!(Regs, r14),
+    r13 = const offset_of!(Regs, r13),
+    r12 = const offset_of!(Regs, r12),
+    rbp = const offset_of!(Regs, rbp),
+    rbx = const offset_of!(Regs, rbx),
+    r11 = const offset_of!(Regs, r11),
+    r10 = const offset_of!(Regs, r10),
+    r9 = const offset_of!(Regs, r9),
+    r8 = const offset_of!(Regs, r8),
+    rax = const offset_of!(Regs, rax),
+    rcx = const offset_of!(Regs, rcx),
+    rdx = const offset_of!(Regs, rdx),
+    rsi = const offset_of!(Regs, rsi),
+    rdi = const offset_of!(Regs, rdi),
+    rip = const offset_of!(Regs, rip),
+    eflags = const offset_of!(Regs, eflags),
+    rsp = const offset_of!(Regs, rsp),
+);
+
+/// What `enter` brings back: 0 or vector + 1, and the error code.
+#[repr(C)]
+struct Left {
+    reason: u64,
+    code: u64,
+}
+
+unsafe extern "C" {
+    fn ochre_enter_user(regs: *mut Regs) -> Left;
+    fn ochre_syscall_entry();
+}
+
+// The CPU aligns the stack to 16 bytes before it pushes a trap frame; the end of `regs` must be so aligned.
+const _: () = assert!((offset_of!(UserCtx, regs) + size_of::<Regs>()) % 16 == 0 && align_of::<UserCtx>() >= 16);
+
+/// Sets up SYSCALL on this CPU.
+pub fn init_cpu() {
+    // SAFETY: selectors match the descriptor table; the entry is the stub above; FMASK masks interrupts on entry.
+    unsafe {
+        x86::wrmsr(x86::MSR_EFER, x86::rdmsr(x86::MSR_EFER) | 1);
+        x86::wrmsr(x86::MSR_STAR, u64::from(gdt::USER_CS32) << 48 | u64::from(gdt::KERNEL_CS) << 32);
+        x86::wrmsr(x86::MSR_LSTAR, ochre_syscall_entry as *const () as u64);
+        x86::wrmsr(x86::MSR_CSTAR, 0);
+        x86::wrmsr(x86::MSR_FMASK, SYSCALL_MASK);
+    }
+}
+
+#[inline]
+pub fn run(ctx: &mut UserCtx) -> Exit {
+    x86::cli();
+    let cpu = cpu::current();
+    if cpu.event.get() != 0 {
+        cpu.event.set(0);
+        x86::sti();
+        return Exit::Interrupt;
+    }
+    ctx.fpu.load(cpu, ctx.fs_base, ctx.gs_base);
+    // SAFETY: interrupts are off, `regs` end on a 16-byte boundary inside `ctx`, which stays borrowed until user mode is left.
+    let left = unsafe { ochre_enter_user(&raw mut ctx.regs) };
+    if left.reason == 0 {
+        x86::sti();
+        return Exit::Syscall;
+    }
+    trapped((left.reason - 1) as u8, left.code)
+}
+
+/// Sorts out a trap from user mode. Interrupts are off; they are on when this returns.
+fn trapped(vector: u8, code: u64) -> Exit {
+    let exit = match vector {
+        14 => Exit::Fault(Fault {
+            addr: x86::read_cr2(),
+            write: code & 2 != 0,
+            exec: code & 16 != 0,
+            present: code & 1 != 0,
+        }),
+        0..32 => Exit::Exception { vector, code },
+        _ => {
+            traps::interrupt(vector);
+            cpu::current().event.set(0);
+            Exit::Interrupt
+        }
+    };
+    x86::sti();
+    exit
+}
