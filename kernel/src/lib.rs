@@ -5,7 +5,7 @@ extern crate alloc;
 
 /// Entered by the machine layer once the hardware is set up.
 pub fn main() -> ! {
-    machine::kinfo!("hello");
+    machine::kinfo!("nothing to run yet");
     loop {
         machine::cpu::halt();
     }

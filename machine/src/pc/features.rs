@@ -49,3 +49,9 @@ pub fn has_tsc_aux() -> bool {
 pub fn has_fsgsbase() -> bool {
     WANTED.load(Ordering::Relaxed) & FSGSBASE != 0
 }
+
+/// The CPU is QEMU's emulation (TCG).
+pub fn is_tcg() -> bool {
+    let id = x86::cpuid(0x4000_0000, 0);
+    x86::cpuid(1, 0).ecx & 1 << 31 != 0 && [id.ebx, id.ecx, id.edx] == [0x5447_4354, 0x4354_4743, 0x4743_5447]
+}

@@ -92,7 +92,7 @@ fn frequencies() -> (u64, u64) {
     let id = x86::cpuid(0x4000_0000, 0);
     let signature = [id.ebx, id.ecx, id.edx];
     let virt = x86::cpuid(1, 0).ecx & 1 << 31 != 0;
-    if virt && signature == [0x5447_4354, 0x4354_4743, 0x4743_5447] {
+    if super::features::is_tcg() {
         return (against(&ApicClock), TCG_APIC_HZ);
     }
     let timing = if virt { x86::cpuid(0x4000_0010, 0) } else { x86::cpuid(0x4000_00ff, 0) };
