@@ -1,7 +1,20 @@
-//! Terminals.
+//! Terminals: line discipline, job control, pseudoterminals, consoles, virtio console ports.
+//!
+//! [`Tty`] is one terminal: settings, the line discipline ([`ldisc`], pure state), who it controls ([`jobs`]), waiting. Its input comes
+//! from a device driver or a pty master ([`pty`]), its output goes there. [`TtyFile`] is an open terminal, [`control`] its
+//! ioctls.
+//! Sources: termios(3), tty_ioctl(4), ioctl_tty(2), pty(7), POSIX.1-2017 chapter 11.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod control;
+mod file;
+pub mod jobs;
 pub mod ldisc;
+pub mod pty;
 pub mod termios;
+mod tty;
+
+pub use file::TtyFile;
+pub use tty::{Driver, Name, Tty};
