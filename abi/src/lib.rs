@@ -6,13 +6,16 @@
 pub mod auxv;
 pub mod errno;
 pub mod fcntl;
+pub mod futex;
 pub mod mman;
 pub mod mount;
+pub mod poll;
 pub mod resource;
 pub mod sched;
 pub mod signal;
 pub mod socket;
 pub mod stat;
+pub mod time;
 pub mod tty;
 pub mod uio;
 pub mod wait;
