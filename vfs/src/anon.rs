@@ -37,7 +37,8 @@ pub struct PseudoFs {
 impl PseudoFs {
     /// A new one.
     pub fn new(name: &'static str, magic: u64) -> PseudoFs {
-        let sb = SuperBlock::new(name, SbFlags::INTERNAL | SbFlags::NODEV | SbFlags::NOEXEC, Box::new(PseudoOps(magic)));
+        let sb =
+            SuperBlock::new(name, SbFlags::INTERNAL | SbFlags::NODEV | SbFlags::NOEXEC, Box::new(PseudoOps(magic)));
         let root: Arc<dyn Inode> = Arc::new(AnonInode::new(&sb, 0o040555));
         let mnt = Mount::new(sb.root_dentry(&root), name.as_bytes(), MntFlags::INTERNAL | MntFlags::NOATIME);
         PseudoFs { sb, mnt }

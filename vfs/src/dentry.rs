@@ -117,10 +117,15 @@ impl Dentry {
     pub(crate) fn new_root(inode: Arc<dyn Inode>) -> Arc<Dentry> {
         Dentry::alloc(inode, None, b"/", 0, false)
     }
-    /// A dentry outside any tree: pipes, sockets, anonymous inodes (`pseudo` shows the inode number), memfds and unnamed
-    /// temporary files.
+    /// A dentry outside any tree: pipes, sockets, anonymous inodes (`pseudo` shows the inode number).
     pub fn detached(inode: Arc<dyn Inode>, name: &[u8], pseudo: bool) -> Arc<Dentry> {
         Dentry::alloc(inode, None, name, 0, pseudo)
+    }
+    /// A dentry outside any tree that shows as deleted from the start (memfds).
+    pub fn unlinked(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Dentry> {
+        let d = Dentry::detached(inode, name, false);
+        d.state.fetch_or(DELETED, Ordering::Relaxed);
+        d
     }
     /// A dentry with a parent that is never entered into the parent's table (an unnamed temporary file).
     pub(crate) fn unhashed(inode: Arc<dyn Inode>, parent: &Arc<Dentry>, name: &[u8]) -> Arc<Dentry> {
@@ -260,11 +265,8 @@ impl Dentry {
     /// Takes `child` out of this directory's table.
     pub(crate) fn forget(&self, child: &Arc<Dentry>) {
         let hash = child.link.lock().hash;
-        let taken = Self::take(
-            &mut self.children.lock(),
-            hash,
-            |c| matches!(c, Child::Positive(d) if Arc::ptr_eq(d, child)),
-        );
+        let taken =
+            Self::take(&mut self.children.lock(), hash, |c| matches!(c, Child::Positive(d) if Arc::ptr_eq(d, child)));
         if taken.is_some() {
             child.state.fetch_or(UNHASHED, Ordering::AcqRel);
             dcache::leave(child);
@@ -279,7 +281,13 @@ impl Dentry {
 
     /// Moves `child` of this directory to `name` in `to`; a dentry known there is forgotten (deleted if `replaced`). Both directory
     /// inode locks are held.
-    pub(crate) fn move_child(&self, child: &Arc<Dentry>, to: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<(), Errno> {
+    pub(crate) fn move_child(
+        &self,
+        child: &Arc<Dentry>,
+        to: &Arc<Dentry>,
+        name: &[u8],
+        hash: u64,
+    ) -> Result<(), Errno> {
         self.forget(child);
         {
             let mut link = child.link.lock();

@@ -15,13 +15,7 @@ use machine::sync::{Once, SpinLock};
 /// A character device.
 pub trait CharDevice: Send + Sync {
     /// Opens minor `minor`.
-    fn open(
-        &self,
-        minor: u32,
-        path: &Path,
-        flags: OpenFlags,
-        caller: &Caller<'_>,
-    ) -> Result<Arc<dyn FileOps>, Errno>;
+    fn open(&self, minor: u32, path: &Path, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<dyn FileOps>, Errno>;
 }
 
 struct Entry {

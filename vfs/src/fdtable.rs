@@ -88,10 +88,7 @@ impl Table {
 impl FdTable {
     /// An empty table.
     pub fn new() -> Arc<FdTable> {
-        Arc::new(FdTable {
-            table: SpinLock::new(Table::default()),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        })
+        Arc::new(FdTable { table: SpinLock::new(Table::default()), id: NEXT_ID.fetch_add(1, Ordering::Relaxed) })
     }
     /// A copy for a child (fork without CLONE_FILES).
     pub fn fork(&self) -> Result<Arc<FdTable>, Errno> {

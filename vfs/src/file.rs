@@ -303,7 +303,11 @@ impl File {
             if base.mode() & (S_ISUID | S_ISGID) != 0 && !self.cred.capable(Cap::Fsetid) {
                 let mode = without_setid(base.mode());
                 if mode != base.mode() {
-                    inode.set_attr(&crate::SetAttr { mode: Some(mode), ctime: Some(clock::now()), ..Default::default() })?;
+                    inode.set_attr(&crate::SetAttr {
+                        mode: Some(mode),
+                        ctime: Some(clock::now()),
+                        ..Default::default()
+                    })?;
                 }
             }
             let n = self.ops.write_at(self, src, off)?;

@@ -60,10 +60,14 @@ pub use file::{File, Mapping, emit_dots};
 pub use fileops::{DirSink, FileOps, MmapKind};
 pub use fscontext::{Dirs, FsContext};
 pub use inode::{Inode, InodeBase, Rename, Times, may, next_ino};
+pub use mm::io::{Dst, Src};
+pub use mm::pagecache::{PageBacking, PageCache};
 pub use mount::{MntFlags, Mount};
 pub use namespace::MountNamespace;
 pub use path::Path;
 pub use poll::{PollEvents, PollTable};
 pub use rare::Rare;
-pub use superblock::{FsType, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs};
+pub use superblock::{
+    FsType, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs,
+};
 pub use walk::Start;

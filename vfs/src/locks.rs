@@ -91,10 +91,7 @@ fn would_deadlock(waiter: LockOwner, blocker: LockOwner) -> bool {
 
 impl FileLocks {
     pub(crate) const fn new() -> FileLocks {
-        FileLocks {
-            lists: SpinLock::new(Lists { records: Vec::new(), whole: Vec::new() }),
-            queue: WaitQueue::new(),
-        }
+        FileLocks { lists: SpinLock::new(Lists { records: Vec::new(), whole: Vec::new() }), queue: WaitQueue::new() }
     }
 
     fn conflict(&self, lock: &RecordLock) -> Option<RecordLock> {

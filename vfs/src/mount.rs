@@ -127,9 +127,9 @@ impl Mount {
     }
     /// Changes the flags in `mask`.
     pub fn set_flags(&self, mask: MntFlags, value: MntFlags) {
-        let _ = self.flags.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |f| {
-            Some(f & !mask.bits() | value.bits() & mask.bits())
-        });
+        let _ = self
+            .flags
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |f| Some(f & !mask.bits() | value.bits() & mask.bits()));
     }
     /// EROFS if nothing may be written here.
     #[inline]

@@ -176,11 +176,8 @@ pub fn bind(from: &Path, at: &Path, recursive: bool) -> Result<(), Errno> {
     if propagate::of(&from.mnt).unbindable {
         return Err(Errno::EINVAL);
     }
-    let tree = if recursive {
-        copy_tree(&from.mnt, &from.dentry, false)?
-    } else {
-        copy_one(&from.mnt, from.dentry.clone())
-    };
+    let tree =
+        if recursive { copy_tree(&from.mnt, &from.dentry, false)? } else { copy_one(&from.mnt, from.dentry.clone()) };
     graft(&tree, at).inspect_err(|_| dissolve(&tree))
 }
 
@@ -217,13 +214,7 @@ pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
 }
 
 /// mount(2) with `MS_REMOUNT`: `only_mount` changes the flags of the mount, else those and the options of the instance.
-pub fn remount(
-    at: &Path,
-    only_mount: bool,
-    sb_flags: SbFlags,
-    flags: MntFlags,
-    data: &[u8],
-) -> Result<(), Errno> {
+pub fn remount(at: &Path, only_mount: bool, sb_flags: SbFlags, flags: MntFlags, data: &[u8]) -> Result<(), Errno> {
     let _tree = TREE.lock();
     if !Arc::ptr_eq(&at.dentry, at.mnt.root()) {
         return Err(Errno::EINVAL);

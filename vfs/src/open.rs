@@ -193,9 +193,10 @@ pub fn open_found(path: Path, how: &How, caller: &Caller<'_>, created: bool) -> 
     let ops = if writes {
         let base = path.inode().base();
         base.get_write_access()?;
-        let ops = path.mnt.add_writer().and_then(|()| {
-            path.inode().clone().open(&path, flags, caller).inspect_err(|_| path.mnt.remove_writer())
-        });
+        let ops = path
+            .mnt
+            .add_writer()
+            .and_then(|()| path.inode().clone().open(&path, flags, caller).inspect_err(|_| path.mnt.remove_writer()));
         ops.inspect_err(|_| base.put_write_access())?
     } else {
         path.inode().clone().open(&path, flags, caller)?

@@ -307,6 +307,11 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
     if moved.is_mountpoint() || target.as_ref().is_some_and(|t| t.is_mountpoint()) {
         return Err(Errno::EBUSY);
     }
+    // Keeps entries from appearing in a directory that is being replaced.
+    let victim_guard = match &target {
+        Some(t) if !exchange && t.kind() == FileType::Directory => Some(t.inode().base().lock.lock()),
+        _ => None,
+    };
     old_dir.inode().rename(&Rename {
         old_name: old_last.name,
         old: moved.inode(),
@@ -329,6 +334,7 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
             old_dir.dentry.move_child(&moved, &new_dir.dentry, new_last.name, new_last.hash)?;
         }
     }
+    drop(victim_guard);
     notify::on_rename(&old_dir.dentry, old_last.name, &new_dir.dentry, new_last.name, &moved);
     drop(guard);
     if let (false, Some(t)) = (exchange, &target) {

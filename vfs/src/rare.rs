@@ -26,10 +26,7 @@ impl Rare {
         core::mem::replace(&mut *self.attachment.lock(), object)
     }
     /// The attached object, made by `make` if there is none; one caller's object wins.
-    pub fn attachment_or(
-        &self,
-        make: impl FnOnce() -> Arc<dyn Any + Send + Sync>,
-    ) -> Arc<dyn Any + Send + Sync> {
+    pub fn attachment_or(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> Arc<dyn Any + Send + Sync> {
         self.attachment.lock().get_or_insert_with(make).clone()
     }
 }

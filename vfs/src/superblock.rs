@@ -120,9 +120,9 @@ impl SuperBlock {
     }
     /// Changes the flags in `mask` to those in `value`.
     pub fn set_flags(&self, mask: SbFlags, value: SbFlags) {
-        let _ = self.flags.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |f| {
-            Some(f & !mask.bits() | value.bits() & mask.bits())
-        });
+        let _ = self
+            .flags
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |f| Some(f & !mask.bits() | value.bits() & mask.bits()));
     }
     /// Whether nothing may be written.
     #[inline]
