@@ -16,6 +16,10 @@ pub trait MappedFile: Send + Sync {
     fn path(&self, out: &mut dyn fmt::Write) -> fmt::Result;
     /// The implementor, to find the file behind a mapping again.
     fn as_any(&self) -> &dyn Any;
+    /// The opener owns the file or may write it, and so may learn which of its pages are resident (mincore(2)).
+    fn may_observe(&self) -> bool {
+        true
+    }
     /// A page of a shared mapping is about to become writable: time stamps, frozen file systems.
     fn mkwrite(&self) -> Result<(), Errno> {
         Ok(())

@@ -25,7 +25,6 @@ mod commit;
 pub mod file;
 pub mod frames;
 pub mod io;
-mod lock;
 pub mod pagecache;
 pub mod space;
 pub mod user;

@@ -19,7 +19,6 @@ mod writeback;
 pub(crate) use links::Link;
 
 use crate::frames::{self, USAGE};
-use crate::lock::Mutex;
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -28,6 +27,7 @@ use machine::PAGE_SIZE;
 use machine::mem::{Frame, OutOfFrames};
 use machine::sync::SpinLock;
 use radix::{GROUP, Radix};
+use sched::Mutex;
 
 /// Where the pages of a cache come from and go to: implemented by file systems.
 pub trait PageBacking: Send + Sync {

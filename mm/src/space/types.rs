@@ -76,8 +76,12 @@ pub struct MapRequest {
     pub file: Option<Arc<dyn MappedFile>>,
     /// Offset in the file, a multiple of the page size.
     pub offset: u64,
+    /// Why the file may not be mapped so (EACCES, EPERM, ENODEV); reported in Linux's place among the checks.
+    pub refused: Option<Errno>,
     /// The caller has CAP_IPC_LOCK (MAP_LOCKED is not limited).
     pub may_lock: bool,
+    /// The caller has CAP_SYS_RAWIO (addresses under `vm.mmap_min_addr` may be asked for).
+    pub may_map_low: bool,
 }
 
 impl MapRequest {
@@ -91,7 +95,9 @@ impl MapRequest {
             flags: MapFlags::PRIVATE | MapFlags::ANONYMOUS,
             file: None,
             offset: 0,
+            refused: None,
             may_lock: false,
+            may_map_low: false,
         }
     }
 }

@@ -1,0 +1,98 @@
+//! The copy-on-write copy that fork makes.
+//!
+//! Page-map nodes are copied whole, so that each private page has two owners; write rights go from the parent's translations,
+//! and the child gets read-only translations for the private pages at once (it is about to touch them). Pages of files get
+//! none: faults bring them back sixteen at a time.
+
+use super::areas::Areas;
+use super::vma::{Object, VmFlags, Vma};
+use super::{Mm, PAGE};
+use abi::Errno;
+use alloc::sync::Arc;
+use machine::VirtAddr;
+
+impl Mm {
+    /// The address space of a forked child.
+    pub fn fork(&self) -> Result<Arc<Mm>, Errno> {
+        let areas = self.areas.write();
+        let child = Mm::build(Areas::new(), self.pages.lock().share(), self.limits())?;
+        let mut copy = Areas::new();
+        copy.charge(areas.committed)?;
+        let copied = child.fork_areas(&areas, &mut copy, self);
+        // Also after a failure: the parent's translations may have been narrowed.
+        self.aspace.commit();
+        *child.areas.write() = copy;
+        copied?;
+        Ok(Arc::new(child))
+    }
+
+    /// Copies each area that a child inherits, with its pages' translations. `self` is the child.
+    fn fork_areas(&self, from: &Areas, to: &mut Areas, parent: &Mm) -> Result<(), Errno> {
+        to.layout = from.layout;
+        to.base = from.base;
+        to.randomize = from.randomize;
+        to.reset_hint();
+        let mut last: Option<(&Arc<Object>, Arc<Object>)> = None;
+        for (start, vma) in from.map.iter() {
+            if vma.flags.is(VmFlags::DONTCOPY) {
+                if vma.flags.is(VmFlags::ACCOUNT) {
+                    to.uncharge(vma.pages(start));
+                }
+                self.zap(start, vma.end);
+                continue;
+            }
+            let object = match &vma.object {
+                None => None,
+                Some(object) => match &last {
+                    // Areas split from one mapping keep sharing one object.
+                    Some((old, new)) if Arc::ptr_eq(old, object) => Some(new.clone()),
+                    _ => {
+                        let new = self.fork_object(object, start, vma)?;
+                        last = Some((object, new.clone()));
+                        Some(new)
+                    }
+                },
+            };
+            if let Some(Object::File { link, .. }) = object.as_deref() {
+                link.extend(vma.pgoff, vma.pgoff.saturating_add(vma.pages(start)));
+            }
+            let flags = vma.flags - (VmFlags::LOCKED | VmFlags::LOCKONFAULT);
+            to.append(start, Vma { end: vma.end, pgoff: vma.pgoff, flags, object });
+            if vma.flags.is(VmFlags::WIPEONFORK) {
+                self.zap(start, vma.end);
+            } else if vma.is_private() {
+                self.fork_pages(start, vma, parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fork_object(&self, object: &Arc<Object>, start: u64, vma: &Vma) -> Result<Arc<Object>, Errno> {
+        match &**object {
+            Object::File { file, .. } => self.object(file.clone(), start, vma.pgoff, vma.pages(start), vma.flags),
+            Object::Special { .. } => Ok(object.clone()),
+        }
+    }
+
+    /// Both sides get read-only translations to the area's private pages.
+    fn fork_pages(&self, start: u64, vma: &Vma, parent: &Mm) -> Result<(), Errno> {
+        let pages = self.pages.lock();
+        let mut outcome = Ok(());
+        for (base, mask, leaf) in pages.leaves(start / PAGE, vma.end / PAGE) {
+            let present = leaf.present & mask;
+            if present == 0 {
+                continue;
+            }
+            let (low, high) = (present.trailing_zeros() as u64, 64 - u64::from(present.leading_zeros()));
+            if vma.flags.is(VmFlags::WRITE) {
+                parent.aspace.write_protect(VirtAddr((base + low) * PAGE), high - low);
+            }
+            if vma.flags.is(VmFlags::RWX) {
+                let run = leaf.slots(low as usize, high as usize);
+                let mapped = self.aspace.map_absent(VirtAddr((base + low) * PAGE), run, vma.read_only());
+                outcome = outcome.and(mapped.map_err(|_| Errno::ENOMEM));
+            }
+        }
+        outcome
+    }
+}

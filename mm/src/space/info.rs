@@ -1,0 +1,63 @@
+//! What /proc shows of an address space.
+
+use super::vma::{Object, VmFlags, Vma};
+use super::{Mm, MmStats, VmaInfo, VmaName};
+use crate::file::MappedFile;
+use abi::mman::Prot;
+use alloc::sync::Arc;
+use machine::VirtAddr;
+
+impl Mm {
+    /// Calls `f` for each area in order until it returns false. The address space is locked meanwhile: `f` must not touch user
+    /// memory.
+    pub fn for_each_vma(&self, f: &mut dyn FnMut(&VmaInfo<'_>) -> bool) {
+        let areas = self.areas.read();
+        let layout = areas.layout;
+        for (start, vma) in areas.map.iter() {
+            let name = match vma.object.as_deref() {
+                Some(Object::File { file, .. }) => VmaName::File(file),
+                Some(Object::Special { name, .. }) => VmaName::Special(name),
+                None if start < layout.brk && vma.end > layout.start_brk => VmaName::Heap,
+                None if start <= layout.start_stack && vma.end >= layout.start_stack => VmaName::Stack,
+                None => VmaName::None,
+            };
+            let info = VmaInfo {
+                start,
+                end: vma.end,
+                prot: vma.flags.prot(),
+                shared: vma.flags.is(VmFlags::SHARED) && !matches!(name, VmaName::Special(_)),
+                offset: if vma.file().is_some() { vma.pgoff * super::PAGE } else { 0 },
+                name,
+                locked: vma.flags.is(VmFlags::LOCKED),
+            };
+            if !f(&info) {
+                return;
+            }
+        }
+    }
+    /// The file mapped at `va`, with its rights (for /proc/PID/map_files, core dumps).
+    pub fn file_at(&self, va: VirtAddr) -> Option<(Arc<dyn MappedFile>, Prot)> {
+        let areas = self.areas.read();
+        let (_, vma): (u64, &Vma) = areas.find(va.0)?;
+        Some((vma.file()?.clone(), vma.flags.prot()))
+    }
+    /// Sizes in pages.
+    pub fn stats(&self) -> MmStats {
+        let anon = self.pages.lock().count();
+        let resident = u64::from(self.aspace.resident_pages());
+        let areas = self.areas.read();
+        MmStats {
+            total: areas.total,
+            total_peak: areas.peak,
+            locked: areas.locked,
+            data: areas.data,
+            stack: areas.stack,
+            text: areas.text,
+            rss_shared: resident.saturating_sub(anon),
+            rss_anon: anon,
+            rss_peak: resident.max(anon),
+            tables: u64::from(self.aspace.table_pages()),
+            areas: areas.map.len() as u64,
+        }
+    }
+}
