@@ -48,3 +48,9 @@ pub use jobs::current;
 pub use process::Process;
 pub use run::set_dispatch;
 pub use task::Task;
+
+/// Joins this floor to the ones below: job control for terminals, victims for the memory allocator.
+pub fn init() {
+    jobs::init();
+    oom::init();
+}
