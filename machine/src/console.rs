@@ -1,18 +1,13 @@
-//! The early console: a serial port that always works, for messages and as the fall-back terminal.
+//! The machine's serial line: raw bytes out, bytes in.
 
 use crate::imp;
 
-/// Writes bytes (LF becomes CR LF); returns when they are out.
+/// Writes bytes as they are; waits until the device took them.
 pub fn write(bytes: &[u8]) {
     imp::console::write(bytes)
 }
 
-/// Calls `f` with each byte that comes in, with interrupts off. Set once.
-pub fn set_input(f: fn(u8)) {
-    imp::console::set_input(f)
-}
-
-/// Whether there is such a port.
-pub fn present() -> bool {
-    imp::console::present()
+/// Calls `receive` with each byte that comes in, from the interrupt handler. The first call counts.
+pub fn set_input(receive: fn(u8)) {
+    imp::console::set_input(receive)
 }

@@ -168,7 +168,11 @@ pub fn extent() -> (u32, u32) {
 }
 
 pub fn kernel_pages() -> (u32, u32, u32) {
-    (HEAP_PAGES.load(Ordering::Relaxed), STACK_PAGES.load(Ordering::Relaxed), TABLE_PAGES.load(Ordering::Relaxed))
+    (
+        HEAP_PAGES.load(Ordering::Relaxed),
+        STACK_PAGES.load(Ordering::Relaxed),
+        TABLE_PAGES.load(Ordering::Relaxed),
+    )
 }
 
 #[inline]
