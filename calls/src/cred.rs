@@ -1,1 +1,0 @@
-//! User and group ids, groups, capabilities.

@@ -1,1 +1,0 @@
-//! Names, figures and switches of the system.

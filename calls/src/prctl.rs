@@ -1,1 +1,0 @@
-//! Attributes of threads and processes.

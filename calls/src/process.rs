@@ -1,1 +1,0 @@
-//! Processes: making, ending, waiting, groups and sessions, limits, usage.
