@@ -50,8 +50,7 @@ pub enum Item<'a> {
 /// Reads the item at `pos` of `image`; returns it and the position after it. Positions are multiples of four counted from
 /// the start of `image`.
 pub fn read(image: &[u8], pos: usize) -> Result<(Item<'_>, usize), Error> {
-    let header: &[u8; HEADER] =
-        image.get(pos..).and_then(|rest| rest.first_chunk()).ok_or(Error::Truncated)?;
+    let header: &[u8; HEADER] = image.get(pos..).and_then(|rest| rest.first_chunk()).ok_or(Error::Truncated)?;
     let check = match header.first_chunk::<6>() {
         Some(b"070701") => false,
         Some(b"070702") => true,
@@ -85,8 +84,7 @@ pub fn read(image: &[u8], pos: usize) -> Result<(Item<'_>, usize), Error> {
     if check && body.iter().fold(0u32, |sum, b| sum.wrapping_add(u32::from(*b))) != sum {
         return Err(Error::BadChecksum);
     }
-    let entry =
-        Entry { ino, mode, uid, gid, nlink, mtime, dev: (major, minor), rdev: (rmajor, rminor), name, body };
+    let entry = Entry { ino, mode, uid, gid, nlink, mtime, dev: (major, minor), rdev: (rmajor, rminor), name, body };
     Ok((Item::Entry(entry), align(body_end)?))
 }
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::fail::Result;
-use crate::{bench, doctor, image, oracle, run};
+use crate::{bench, doctor, image, lint, oracle, run, test};
 use clap::{Parser, Subcommand};
 
 /// Runs Linux programs on the Ochre kernel in a virtual machine; builds, tests and measures it.
@@ -18,6 +18,12 @@ enum Action {
     Run(Box<run::Options>),
     /// Build the kernel image; its path is the last line printed
     Build,
+    /// Test: units on the host, then real programs in guests
+    Test(test::Options),
+    /// Check formatting, clippy for host and bare metal, floors, unsafe code
+    Lint,
+    /// Format the sources
+    Fmt,
     /// Say what this machine has of what is needed, and what would be installed
     Doctor,
     /// The real Linux to compare with
@@ -32,6 +38,9 @@ enum Action {
 pub fn dispatch(cli: Cli) -> Result<u8> {
     match cli.command {
         Action::Run(options) => run::run(&options),
+        Action::Test(options) => test::run(&options),
+        Action::Lint => lint::run(),
+        Action::Fmt => lint::format(),
         Action::Doctor => Ok(doctor::run()),
         Action::Oracle(action) => oracle::run(&action),
         Action::Build => {

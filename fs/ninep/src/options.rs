@@ -1,0 +1,177 @@
+//! Mount options, as Linux's v9fs takes them.
+//!
+//! Source: Linux `Documentation/filesystems/9p.rst`.
+
+use crate::client::{MAX_MSIZE, MIN_MSIZE};
+use crate::wire::NONUNAME;
+use abi::Errno;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How much of what the server said is believed later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cache {
+    /// Nothing: attributes and names are asked for again, reads and writes go to the server.
+    None,
+    /// As `None`, and files can be mapped shared and writable.
+    Mmap,
+    /// Everything, absence of names included: the server's files do not change while they are mounted.
+    Loose,
+}
+
+/// Whose identity requests carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// The mounting user's for all; local users are told apart by the modes of files.
+    User,
+    /// One for everybody: the server decides alone.
+    Any,
+    /// Only this user may use the mount.
+    Only(u32),
+}
+
+/// All options with their defaults.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Largest message.
+    pub msize: u32,
+    /// See [`Cache`].
+    pub cache: Cache,
+    /// See [`Access`].
+    pub access: Access,
+    /// User name sent with attach.
+    pub uname: Vec<u8>,
+    /// Tree of the server.
+    pub aname: Vec<u8>,
+    /// User id sent with attach by `access=any`.
+    pub default_uid: u32,
+    /// Device nodes of the server are plain files here.
+    pub nodevmap: bool,
+    /// No extended attributes.
+    pub noxattr: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            msize: 128 << 10,
+            cache: Cache::None,
+            access: Access::User,
+            uname: b"nobody".to_vec(),
+            aname: Vec::new(),
+            default_uid: NONUNAME - 1,
+            nodevmap: false,
+            noxattr: false,
+        }
+    }
+}
+
+impl Options {
+    /// Writes the options as /proc/mounts shows them, each with a leading comma.
+    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        if self.default_uid != NONUNAME - 1 {
+            write!(out, ",dfltuid={}", self.default_uid)?;
+        }
+        if self.uname != b"nobody" {
+            write!(out, ",uname={}", self.uname.escape_ascii())?;
+        }
+        if !self.aname.is_empty() {
+            write!(out, ",aname={}", self.aname.escape_ascii())?;
+        }
+        match self.cache {
+            Cache::None => {}
+            Cache::Mmap => out.write_str(",cache=mmap")?,
+            Cache::Loose => out.write_str(",cache=loose")?,
+        }
+        match self.access {
+            Access::User => out.write_str(",access=user")?,
+            Access::Any => out.write_str(",access=any")?,
+            Access::Only(uid) => write!(out, ",access={uid}")?,
+        }
+        if self.nodevmap {
+            out.write_str(",nodevmap")?;
+        }
+        if self.noxattr {
+            out.write_str(",noxattr")?;
+        }
+        write!(out, ",msize={},trans=virtio", self.msize)
+    }
+    /// The user id that attach carries.
+    pub fn attach_uid(&self) -> u32 {
+        match self.access {
+            Access::User => 0,
+            Access::Any => self.default_uid,
+            Access::Only(uid) => uid,
+        }
+    }
+}
+
+/// Parses the data string of mount(2). Unknown options and values are EINVAL.
+pub fn parse(data: &[u8]) -> Result<Options, Errno> {
+    let mut options = Options::default();
+    for option in data.split(|b| *b == b',').filter(|option| !option.is_empty()) {
+        let mut parts = option.splitn(2, |b| *b == b'=');
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+        match (name, value) {
+            (b"trans", Some(b"virtio")) | (b"version", Some(b"9p2000.L")) => {}
+            (b"msize", Some(value)) => match number(value)? {
+                size if size < MIN_MSIZE => return Err(Errno::EINVAL),
+                size => options.msize = size.min(MAX_MSIZE),
+            },
+            (b"cache", Some(value)) => options.cache = cache(value)?,
+            (b"access", Some(b"user" | b"client")) => options.access = Access::User,
+            (b"access", Some(b"any")) => options.access = Access::Any,
+            (b"access", Some(value)) => options.access = Access::Only(number(value)?),
+            (b"uname", Some(value)) => options.uname = value.to_owned(),
+            (b"aname", Some(value)) => options.aname = value.to_owned(),
+            (b"dfltuid", Some(value)) => options.default_uid = number(value)?,
+            // Numbers that only other transports, servers or a debugger look at.
+            (b"dfltgid" | b"afid" | b"locktimeout", Some(value)) => drop(number(value)?),
+            (b"debug", Some(value)) => drop(hex(value)?),
+            (b"nodevmap", None) => options.nodevmap = true,
+            (b"noxattr", None) => options.noxattr = true,
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    Ok(options)
+}
+
+fn cache(value: &[u8]) -> Result<Cache, Errno> {
+    match value {
+        b"none" | b"readahead" | b"0" | b"0x0" => Ok(Cache::None),
+        b"mmap" => Ok(Cache::Mmap),
+        b"loose" => Ok(Cache::Loose),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn number(value: &[u8]) -> Result<u32, Errno> {
+    core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(Errno::EINVAL)
+}
+
+fn hex(value: &[u8]) -> Result<u32, Errno> {
+    let text = core::str::from_utf8(value).map_err(|_| Errno::EINVAL)?;
+    u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).map_err(|_| Errno::EINVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_a_root_mount() {
+        let options = parse(b"trans=virtio,version=9p2000.L,msize=512000,access=any,cache=loose").unwrap();
+        assert_eq!((options.msize, options.access, options.cache), (512_000, Access::Any, Cache::Loose));
+        assert_eq!(parse(b""), Ok(Options::default()));
+    }
+
+    #[test]
+    fn bad_options_are_einval() {
+        for data in
+            [&b"cache=maybe"[..], b"msize=4095", b"msize=x", b"trans=tcp", b"version=9p2000", b"what", b"access=-1"]
+        {
+            assert_eq!(parse(data), Err(Errno::EINVAL), "{}", data.escape_ascii());
+        }
+    }
+}

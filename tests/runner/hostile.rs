@@ -1,0 +1,62 @@
+//! Hostile and heavy programs: none may end or hang the kernel. The programs are in
+//! `tests/guest`; the first test that needs one builds them.
+
+use crate::direct::Test;
+use crate::tool::{describe, run, setting};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The tests.
+pub const TESTS: [Test; 6] = [
+    ("random_calls_do_not_hurt", || fuzz("1")),
+    ("random_calls_do_not_hurt_two_processors", || fuzz("2")),
+    ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),
+    ("a_fork_bomb_within_its_limit_is_survived", || {
+        program(&["--mem", "64M"], &["storms", "fork-bomb", "200"], "survived")
+    }),
+    ("a_fork_bomb_without_limit_is_survived", || aftermath(&["storms", "fork-bomb"])),
+    ("running_out_of_memory_is_survived", || aftermath(&["storms", "memory"])),
+];
+
+/// The file of a guest program, built if need be.
+fn path(program: &str) -> Result<String, String> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    BUILT.get_or_init(build).clone()?;
+    Ok(setting().target.join("debug").join(program).display().to_string())
+}
+
+fn build() -> Result<(), String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--package", "ochre-guest", "--bins"]).current_dir(&setting().root);
+    let output = cargo.env("CARGO_TARGET_DIR", &setting().target).output().map_err(|e| e.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(describe(&output)) }
+}
+
+fn fuzz(smp: &str) -> Result<(), String> {
+    let calls = setting().fuzz_calls.to_string();
+    let command = [path("fuzz-calls")?, "1".to_owned(), calls];
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let output = run(&["--smp", smp, "--timeout", "600"], &command, b"")?;
+    if output.status.success() { Ok(()) } else { Err(describe(&output)) }
+}
+
+fn program(options: &[&str], command: &[&str], wanted: &str) -> Result<(), String> {
+    let mut options = options.to_vec();
+    options.extend(["--timeout", "300"]);
+    let file = path(command.first().copied().unwrap_or_default())?;
+    let mut words = vec![file.as_str()];
+    words.extend(command.iter().skip(1));
+    let output = run(&options, &words, b"")?;
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() && shown.contains(wanted) { Ok(()) } else { Err(describe(&output)) }
+}
+
+/// The storm may be killed for its memory; afterwards the machine must still do its work.
+fn aftermath(command: &[&str]) -> Result<(), String> {
+    let file = path(command.first().copied().unwrap_or_default())?;
+    let arguments = command.get(1..).unwrap_or_default().join(" ");
+    let script = format!("{file} {arguments}; echo status $?; echo alive | cat");
+    let output = run(&["--mem", "64M", "--timeout", "300"], &["sh", "-c", &script], b"")?;
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    if shown.contains("alive") && output.status.success() { Ok(()) } else { Err(describe(&output)) }
+}
