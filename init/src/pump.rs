@@ -186,6 +186,9 @@ pub fn run(host: HostPorts, guest: Streams, status: Fd, command: i32) {
     };
     pump.send("R\n");
     let code = pump.until_exit(&status);
+    if pump.dismissed {
+        return;
+    }
     pump.stdout.drain(0);
     pump.stderr.drain(0);
     pump.screen.drain(50);
@@ -202,7 +205,7 @@ impl Pump {
         [&mut self.stdin, &mut self.stdout, &mut self.stderr, &mut self.keys, &mut self.screen]
     }
 
-    /// Pumps until the command's exit code arrives.
+    /// Pumps until the command's exit code arrives (or the host is gone: see `dismissed`).
     fn until_exit(&mut self, status: &Fd) -> i32 {
         loop {
             let [a, b, c, d, e] = self.flows().map(|flow| flow.interest());
@@ -220,6 +223,9 @@ impl Pump {
             }
             if control_wait.happened() {
                 self.listen();
+                if self.dismissed {
+                    return 0;
+                }
             }
             for (flow, answer) in self.flows().into_iter().zip(answers) {
                 if answer.happened() {

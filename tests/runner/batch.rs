@@ -45,8 +45,8 @@ impl Board {
 /// The driver, run by the guest's bash; its argument is the folder.
 const DRIVER: &str = r#"
 for script in "$1"/*.case; do
-    number=${script##*/}; number=${number%.case}
-    dir=/tmp/case-$number; rm -rf "$dir"; mkdir -p "$dir"; cd "$dir"
+    name=${script##*/}; name=${name%.case}; number=${name%%-*}
+    dir=/tmp/case-${name#*-}; rm -rf "$dir"; mkdir -p "$dir"; cd "$dir"
     echo "@start $number"
     HOME=$dir PWD=$dir timeout 120 bash -c "$(cat "$script")" </dev/null >"$dir.out" 2>&1
     status=$?
@@ -144,7 +144,7 @@ fn write_scripts(folder: &Path, cases: &[Case]) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("driver.sh"), DRIVER)?;
     for (number, case) in cases.iter().enumerate() {
-        std::fs::write(folder.join(format!("{number:03}.case")), &case.script)?;
+        std::fs::write(folder.join(format!("{number:03}-{}.case", case.name)), &case.script)?;
     }
     Ok(())
 }
@@ -166,6 +166,7 @@ fn next_frame(reader: &mut BufReader<ChildStdout>) -> Option<Frame> {
         match words.next() {
             Some("@start") => return Some(Frame::Start),
             Some("@end") => {
+                // Numbers are written with leading zeros, so that the shell's order is ours.
                 let number = words.next()?.parse().ok()?;
                 let status = words.next()?.to_owned();
                 let mut output = vec![0; words.next()?.parse().ok()?];

@@ -84,11 +84,27 @@ fn sections(text: &str) -> Vec<(String, String)> {
 
 /// A result in the form it is stored in: the output, ended by a line end, and the status.
 pub fn result(output: &[u8], status: &str) -> String {
-    let mut text = String::from_utf8_lossy(output).replace("\n=== ", "\n = ");
+    let text = String::from_utf8_lossy(output).replace("\n=== ", "\n = ");
+    let mut text: String = text.split_inclusive('\n').map(without_pid).collect();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push_str("\\ no line end\n");
     }
     format!("{text}exit {status}\n")
+}
+
+/// The shell's report of a killed child, `bash: line 4:   194 Killed ...`, with `PID` for the
+/// process id, which differs from run to run.
+fn without_pid(line: &str) -> String {
+    let report = line.find(": line ").and_then(|at| {
+        let rest = line.get(at + ": line ".len()..)?;
+        let colon = rest.find(':')?;
+        let after = rest.get(colon + 1..)?.trim_start();
+        let digits = after.find(|c: char| !c.is_ascii_digit())?;
+        let killed = after.get(digits..)?;
+        let head = line.get(..line.len() - after.len())?.trim_end();
+        (digits > 0 && killed.starts_with(' ')).then(|| format!("{head} PID{killed}"))
+    });
+    report.unwrap_or_else(|| line.to_owned())
 }
 
 /// Where two results begin to differ, for people.
@@ -123,6 +139,12 @@ mod tests {
         assert_eq!(result(b"x\n", "0"), "x\nexit 0\n");
         assert_eq!(result(b"x", "3"), "x\\ no line end\nexit 3\n");
         assert_eq!(result(b"", "0"), "exit 0\n");
+    }
+
+    #[test]
+    fn process_ids_do_not_count() {
+        assert_eq!(result(b"bash: line 4:   194 Killed\n", "0"), "bash: line 4: PID Killed\nexit 0\n");
+        assert_eq!(without_pid("bash: line 5: f: exists\n"), "bash: line 5: f: exists\n");
     }
 
     #[test]
