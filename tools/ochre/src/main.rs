@@ -21,6 +21,7 @@ mod linux;
 mod oracle;
 mod progress;
 mod qemu;
+mod rootfs;
 mod run;
 mod serial;
 mod session;

@@ -7,7 +7,7 @@ use crate::serial::SerialLog;
 use crate::session::{self, Style};
 use crate::terminal::{self, Stream};
 use crate::vm::{Accel, Export, Machine, Vm};
-use crate::{environment, image, kmod, oracle, qemu, workspace};
+use crate::{environment, image, kmod, oracle, qemu, rootfs, unpack, workspace};
 use clap::Args;
 use std::ffi::OsString;
 use std::io::Write;
@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<u8> {
     let kernel = options.kernel.as_deref().map(chosen_kernel).transpose()?;
     let images = image::ensure(kernel.is_none())?;
     let kernel = kernel.unwrap_or(Kernel { path: images.kernel, linux: None });
-    if options.command.is_empty() {
+    if options.command.is_empty() && options.initramfs.is_none() {
         return fail("nothing to run: ./x run -- CMD ARGUMENT...");
     }
     let streams = terminal::detect();
@@ -99,8 +99,16 @@ pub fn run(options: &Options) -> Result<u8> {
         Some(linux::Linux { modules: Some(tree) }) => kmod::collect(tree)?,
         _ => Vec::new(),
     };
-    let init = std::fs::read(&images.init).context(images.init.display())?;
-    let archive = in_memory(&initramfs::pack(&init, params, &modules))?;
+    let mut archive = match &options.initramfs {
+        Some(file) => unpack::read(file)?,
+        None => Vec::new(),
+    };
+    if !options.command.is_empty() {
+        let init = std::fs::read(&images.init).context(images.init.display())?;
+        archive.resize(archive.len().next_multiple_of(512), 0);
+        archive.append(&mut initramfs::pack(&init, params, &modules));
+    }
+    let archive = in_memory(&archive)?;
     let log = SerialLog { path: log_file()?, verbose: options.verbose || options.trace, kernel: kernel.path.clone() };
     let is_linux = kernel.linux.is_some();
     let machine = match options.machine {
@@ -129,7 +137,7 @@ pub fn run(options: &Options) -> Result<u8> {
     }
     let timeout = options.timeout.map(Duration::try_from_secs_f64).transpose();
     let style = Style { streams, raw, timeout: timeout.context("--timeout")? };
-    session::run(vm, &style, log)
+    if options.command.is_empty() { session::console(vm, &style, log) } else { session::run(vm, &style, log) }
 }
 
 /// The kernel of `--kernel`: a file, or the word `oracle`.
@@ -190,9 +198,16 @@ fn describe(options: &Options, streams: [Stream; 3], raw: bool) -> Result<(Vec<E
     }
     params.add("hostname", "ochre");
     let mut exports = Vec::new();
-    let root = options.rootfs.clone().unwrap_or_else(|| PathBuf::from("/"));
-    exports.push(export("root", &root, false)?);
-    params.add("root", "root");
+    if options.initramfs.is_none() {
+        exports.push(match options.rootfs.as_deref() {
+            None => export("root", Path::new("/"), false)?,
+            Some(archive) if archive.is_file() => {
+                Export { mapped: true, ..export("root", &rootfs::unpacked(archive)?, false)? }
+            }
+            Some(dir) => export("root", dir, false)?,
+        });
+        params.add("root", "root");
+    }
     for (number, share) in options.share.iter().enumerate() {
         let (host, guest, writable) = parse_share(share)?;
         let tag = format!("share{number}");
@@ -225,10 +240,10 @@ fn parse_share(text: &str) -> Result<(PathBuf, String, bool)> {
 
 /// The caller's directory, unless the root is not the caller's.
 fn working_directory(options: &Options) -> Result<PathBuf> {
-    match (&options.cwd, &options.rootfs) {
-        (Some(dir), _) => Ok(dir.clone()),
-        (None, None) => std::env::current_dir().context("working directory"),
-        (None, Some(_)) => Ok(PathBuf::from("/")),
+    match &options.cwd {
+        Some(dir) => Ok(dir.clone()),
+        None if options.rootfs.is_some() || options.initramfs.is_some() => Ok(PathBuf::from("/")),
+        None => std::env::current_dir().context("working directory"),
     }
 }
 

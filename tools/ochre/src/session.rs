@@ -102,6 +102,42 @@ pub fn spawn(vm: &Vm) -> Result<Child> {
     command.spawn().context("starting QEMU")
 }
 
+/// Runs a guest that brings its own first process: its serial line is our standard output, and
+/// it ends when it powers itself off.
+pub fn console(mut vm: Vm, style: &Style, log: SerialLog) -> Result<u8> {
+    let (mut serial, theirs) = pair()?;
+    vm.serial = theirs.as_raw_fd();
+    let mut child = spawn(&vm)?;
+    drop(theirs);
+    let (events, inbox) = channel();
+    watch_signals(events.clone())?;
+    let mut file = std::fs::File::create(&log.path).context(log.path.display())?;
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = serial.read(&mut buffer) {
+            let _ = file.write_all(&buffer[..count]);
+            write_stream(1, &buffer[..count]);
+        }
+        let _ = events.send(Event::Closed);
+    });
+    let wait = style.timeout.unwrap_or(Duration::MAX);
+    let result = match inbox.recv_timeout(wait) {
+        Ok(Event::Closed) => match child.wait().context("QEMU")?.code() {
+            Some(0) => Ok(0),
+            status => fail(format!("QEMU ended with status {status:?}; kernel messages: {}", log.path.display())),
+        },
+        Err(RecvTimeoutError::Timeout) => Err(timed_out()),
+        _ => fail("ended by a signal"),
+    };
+    let _ = child.kill();
+    let _ = child.wait();
+    result
+}
+
+fn timed_out() -> Failure {
+    Failure { message: "timed out; the guest was ended".to_owned(), code: TIMED_OUT }
+}
+
 /// Runs the guest to its end and returns the command's exit status.
 pub fn run(mut vm: Vm, style: &Style, log: SerialLog) -> Result<u8> {
     let mut theirs = Vec::new();
@@ -221,9 +257,7 @@ impl Session {
         };
         match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(event) => Ok(event),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(Failure { message: "timed out; the guest was ended".to_owned(), code: TIMED_OUT })
-            }
+            Err(RecvTimeoutError::Timeout) => Err(timed_out()),
             Err(RecvTimeoutError::Disconnected) => fail("session: no more events"),
         }
     }
