@@ -9,6 +9,7 @@ pub mod fcntl;
 pub mod futex;
 pub mod mman;
 pub mod mount;
+pub mod personality;
 pub mod poll;
 pub mod resource;
 pub mod sched;

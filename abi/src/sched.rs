@@ -1,12 +1,12 @@
 //! Making tasks and scheduling them: clone flags, `struct clone_args`, policies, `struct sched_attr`.
 //! Sources: `linux/sched.h`, `linux/sched/types.h`, clone(2), sched(7).
+#![allow(missing_docs)] // names are those of the headers above
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 bitflags::bitflags! {
     /// Flags of clone(2), clone3(2) and unshare(2).
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    #[allow(missing_docs)]
     pub struct CloneFlags: u64 {
         const NEWTIME = 0x80;
         const VM = 0x100;
@@ -63,7 +63,6 @@ pub const CLONE_ARGS_SIZE_VER0: usize = 64;
 /// `struct clone_args`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-#[allow(missing_docs)]
 pub struct CloneArgs {
     pub flags: u64,
     pub pidfd: u64,
@@ -79,7 +78,6 @@ pub struct CloneArgs {
 }
 
 /// Scheduling policies.
-#[allow(missing_docs)]
 pub mod policy {
     pub const NORMAL: u32 = 0;
     pub const FIFO: u32 = 1;
@@ -93,7 +91,6 @@ pub mod policy {
 }
 
 /// `sched_flags` of [`SchedAttr`].
-#[allow(missing_docs)]
 pub mod attr_flags {
     pub const RESET_ON_FORK: u64 = 1;
     pub const RECLAIM: u64 = 2;
@@ -111,7 +108,6 @@ pub const SCHED_ATTR_SIZE_VER0: u32 = 48;
 /// `struct sched_attr`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-#[allow(missing_docs)]
 pub struct SchedAttr {
     pub size: u32,
     pub policy: u32,

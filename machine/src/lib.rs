@@ -8,19 +8,23 @@ extern crate alloc;
 
 pub mod addr;
 pub mod aspace;
+pub mod boot;
 pub mod console;
 pub mod cpu;
+pub mod entropy;
 pub mod log;
-mod logring;
 pub mod mem;
+pub mod power;
 pub mod rwlock;
 pub mod sync;
 pub mod thread;
 pub mod time;
 pub mod user;
 pub mod vdso;
+pub mod virtio;
 
 #[cfg(any(target_os = "none", test))]
+#[cfg_attr(not(target_os = "none"), allow(dead_code))] // on a host only its tests use it
 mod firmware;
 #[cfg(not(target_os = "none"))]
 #[path = "mock/mod.rs"]
@@ -29,7 +33,7 @@ mod imp;
 #[path = "pc/mod.rs"]
 mod imp;
 
-pub use addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, Pfn, USER_MAX, VirtAddr};
+pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, USER_MAX, VirtAddr};
 
 /// Names the kernel's `fn main() -> !`: the bare-metal boot path ends in a call to it. Used once, by the kernel image.
 #[macro_export]

@@ -79,13 +79,7 @@ pub struct UserCtx {
 impl UserCtx {
     /// Registers zero, flags with interrupts on, FPU state initial.
     pub fn new() -> Result<UserCtx, crate::mem::OutOfFrames> {
-        Ok(UserCtx {
-            _align: 0,
-            regs: Regs::default(),
-            fs_base: 0,
-            gs_base: 0,
-            fpu: imp::user::FpuState::new()?,
-        })
+        Ok(UserCtx { _align: 0, regs: Regs::default(), fs_base: 0, gs_base: 0, fpu: imp::user::FpuState::new()? })
     }
     /// A copy for a child of fork/clone. Must be the current thread's own context.
     pub fn fork(&mut self) -> Result<UserCtx, crate::mem::OutOfFrames> {

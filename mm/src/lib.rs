@@ -27,6 +27,8 @@ pub mod frames;
 pub mod io;
 pub mod pagecache;
 pub mod space;
+#[cfg(test)]
+mod testing;
 pub mod user;
 
 pub use commit::{

@@ -20,7 +20,13 @@ static BUMP: AtomicU32 = AtomicU32::new(1);
 fn slots() -> &'static [Slot] {
     static SLOTS: std::sync::OnceLock<Vec<Slot>> = std::sync::OnceLock::new();
     SLOTS.get_or_init(|| {
-        (0..PAGES).map(|_| Slot { refs: AtomicU32::new(0), scratch: [const { AtomicU32::new(0) }; 2], bytes: [const { AtomicU8::new(0) }; PAGE_SIZE] }).collect()
+        (0..PAGES)
+            .map(|_| Slot {
+                refs: AtomicU32::new(0),
+                scratch: [const { AtomicU32::new(0) }; 2],
+                bytes: [const { AtomicU8::new(0) }; PAGE_SIZE],
+            })
+            .collect()
     })
 }
 

@@ -4,11 +4,15 @@
 //! threads that run one at a time by hand-over; time is the host's monotonic clock.
 
 pub mod aspace;
+pub mod boot;
 pub mod console;
 pub mod cpu;
+pub mod entropy;
 pub mod log;
 pub mod mem;
+pub mod power;
 pub mod thread;
 pub mod time;
 pub mod user;
 pub mod vdso;
+pub mod virtio;

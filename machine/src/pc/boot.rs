@@ -76,9 +76,13 @@ pub extern "C" fn start(info: u64) -> ! {
     if info.modules.1 > 0
         && let Some((addr, size)) = pvh::module(early(info.modules.0, 32))
     {
-        free.remove((addr >> 12) as u32, (addr + size).div_ceil(4096) as u32);
-        INITRD[0].store(addr, Ordering::Relaxed);
-        INITRD[1].store(size, Ordering::Relaxed);
+        let (first, last) = ((addr >> 12) as u32, (addr + size).div_ceil(4096) as u32);
+        free.remove(first, last);
+        // Only one that lies wholly in RAM, apart from the image, can be read and given back.
+        if ram.iter().any(|r| r.start <= first && last <= r.end) && (last <= image || image_end <= first) {
+            INITRD[0].store(addr, Ordering::Relaxed);
+            INITRD[1].store(size, Ordering::Relaxed);
+        }
     }
     bootmem::init(free);
     if !paging::init(&ram) {
@@ -122,17 +126,28 @@ fn set_level() {
     }
 }
 
-/// Takes the initial RAM disk: address in the direct map and size.
-pub fn take_initrd() -> Option<(u64, usize)> {
-    let size = INITRD[1].swap(0, Ordering::AcqRel);
-    (size != 0).then(|| (entry::DIRECT_BASE + INITRD[0].load(Ordering::Relaxed), size as usize))
+/// The initial RAM disk: address in the direct map and size.
+pub struct RawInitrd {
+    addr: u64,
+    size: usize,
 }
 
-/// Gives the pages of a taken RAM disk to the frame source.
-pub fn release_initrd(addr: u64, size: usize) {
-    let first = mem::pfn_of(addr);
-    let last = mem::pfn_of((addr + size as u64).next_multiple_of(4096));
-    for pfn in first..last {
-        mem::give_kind(pfn, 0, mem::KIND_RESERVED);
+impl RawInitrd {
+    pub fn take() -> Option<RawInitrd> {
+        let size = INITRD[1].swap(0, Ordering::AcqRel) as usize;
+        let addr = entry::DIRECT_BASE + INITRD[0].load(Ordering::Relaxed);
+        (size != 0).then_some(RawInitrd { addr, size })
+    }
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: reserved RAM in the direct map, which nobody writes until `drop`.
+        unsafe { core::slice::from_raw_parts(self.addr as *const u8, self.size) }
+    }
+}
+
+impl Drop for RawInitrd {
+    fn drop(&mut self) {
+        for pfn in mem::pfn_of(self.addr)..mem::pfn_of(self.addr + self.size as u64 + 4095) {
+            mem::give_kind(pfn, 0, mem::KIND_RESERVED);
+        }
     }
 }

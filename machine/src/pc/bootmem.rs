@@ -55,7 +55,11 @@ impl Ranges {
             (at.checked_add(count)? <= r.end.min(limit)).then_some(at)
         };
         // Low memory is kept for the other CPUs' start code; the largest range serves first.
-        let at = self.list[..self.len].iter().filter(|r| fits(r).is_some()).max_by_key(|r| r.end - r.start).and_then(fits)?;
+        let at = self.list[..self.len]
+            .iter()
+            .filter(|r| fits(r).is_some())
+            .max_by_key(|r| r.end - r.start)
+            .and_then(fits)?;
         self.remove(at, at + count);
         Some(at)
     }

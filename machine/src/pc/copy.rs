@@ -126,9 +126,7 @@ impl RawSpace {
                 return Err(CopyFault { done: room - p.a as usize, addr: VirtAddr(p.d & !FAULT), write: false });
             }
             return match p.a {
-                u64::MAX if room < buf.len() => {
-                    Err(CopyFault { done: room, addr: VirtAddr(USER_MAX), write: false })
-                }
+                u64::MAX if room < buf.len() => Err(CopyFault { done: room, addr: VirtAddr(USER_MAX), write: false }),
                 u64::MAX => Ok(None),
                 left => Ok(Some(room - left as usize - 1)),
             };

@@ -14,13 +14,43 @@ struct Word {
 
 /// Feature words in the order Linux prints them; `-` stands for a bit without a name.
 const WORDS: &[Word] = &[
-    Word { leaf: 1, sub: 0, reg: 3, names: "fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts acpi mmx fxsr sse sse2 ss ht tm ia64 pbe" },
-    Word { leaf: 0x8000_0001, sub: 0, reg: 3, names: "- - - - - - - - - - - syscall - - - - - - - mp nx - mmxext - - fxsr_opt pdpe1gb rdtscp - lm 3dnowext 3dnow" },
-    Word { leaf: 1, sub: 0, reg: 2, names: "pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca sse4_1 sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave - avx f16c rdrand hypervisor" },
-    Word { leaf: 0x8000_0001, sub: 0, reg: 2, names: "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop skinit wdt - lwp fma4 tce - nodeid_msr - tbm topoext perfctr_core perfctr_nb - bpext ptsc perfctr_llc mwaitx" },
-    Word { leaf: 7, sub: 0, reg: 1, names: "fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f avx512dq rdseed adx smap avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha_ni avx512bw avx512vl" },
+    Word {
+        leaf: 1,
+        sub: 0,
+        reg: 3,
+        names: "fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts acpi mmx fxsr sse sse2 ss ht tm ia64 pbe",
+    },
+    Word {
+        leaf: 0x8000_0001,
+        sub: 0,
+        reg: 3,
+        names: "- - - - - - - - - - - syscall - - - - - - - mp nx - mmxext - - fxsr_opt pdpe1gb rdtscp - lm 3dnowext 3dnow",
+    },
+    Word {
+        leaf: 1,
+        sub: 0,
+        reg: 2,
+        names: "pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca sse4_1 sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave - avx f16c rdrand hypervisor",
+    },
+    Word {
+        leaf: 0x8000_0001,
+        sub: 0,
+        reg: 2,
+        names: "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop skinit wdt - lwp fma4 tce - nodeid_msr - tbm topoext perfctr_core perfctr_nb - bpext ptsc perfctr_llc mwaitx",
+    },
+    Word {
+        leaf: 7,
+        sub: 0,
+        reg: 1,
+        names: "fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f avx512dq rdseed adx smap avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha_ni avx512bw avx512vl",
+    },
     Word { leaf: 0xd, sub: 1, reg: 0, names: "xsaveopt xsavec xgetbv1 xsaves" },
-    Word { leaf: 7, sub: 0, reg: 2, names: "- avx512vbmi umip - - waitpkg avx512_vbmi2 - gfni vaes vpclmulqdq avx512_vnni avx512_bitalg tme avx512_vpopcntdq - la57 - - - - - rdpid - - cldemote - movdiri movdir64b enqcmd" },
+    Word {
+        leaf: 7,
+        sub: 0,
+        reg: 2,
+        names: "- avx512vbmi umip - - waitpkg avx512_vbmi2 - gfni vaes vpclmulqdq avx512_vnni avx512_bitalg tme avx512_vpopcntdq - la57 - - - - - rdpid - - cldemote - movdiri movdir64b enqcmd",
+    },
     Word { leaf: 7, sub: 0, reg: 3, names: "- - avx512_4vnniw avx512_4fmaps fsrm" },
 ];
 

@@ -243,14 +243,12 @@ impl FpuState {
         let legacy = image.get(..HEADER).ok_or(BadXstate)?;
         let size = layout().size();
         let mask = MASK.load(Ordering::Relaxed);
-        let word = |at: usize| -> u32 {
-            image.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        };
+        let word =
+            |at: usize| -> u32 { image.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) };
         if word(MXCSR_AT) & !MXCSR_MASK.load(Ordering::Relaxed) != 0 {
             return Err(BadXstate);
         }
-        let extended =
-            mask != 0 && word(SW_AT) == MAGIC1 && word(SW_AT + 16) as usize == size && word(size) == MAGIC2;
+        let extended = mask != 0 && word(SW_AT) == MAGIC1 && word(SW_AT + 16) as usize == size && word(size) == MAGIC2;
         // A malformed header must be refused before the memory copy is replaced.
         let mut header = [0u8; 64];
         if extended {

@@ -81,8 +81,7 @@ pub fn load(cpu: &'static Cpu, ist: [u64; 3]) {
         // The structure begins 4 bytes before the hardware's, to align `rsp0`.
         let base = core::ptr::from_ref(tss) as u64 + 4;
         let gdt = &mut *cpu.gdt.get();
-        gdt.0[8] =
-            103 | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
+        gdt.0[8] = 103 | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
         gdt.0[9] = base >> 32;
         let ptr = TablePtr { limit: (size_of::<Gdt>() - 1) as u16, base: gdt.0.as_ptr() as u64 };
         asm!(

@@ -9,8 +9,8 @@
 //!
 //! Lock order: one class lock, then whatever the frame source locks.
 
-use super::mem::{self, KIND_LARGE, KIND_RESERVE, KIND_SLAB};
 use super::cpu;
+use super::mem::{self, KIND_LARGE, KIND_RESERVE, KIND_SLAB};
 use crate::addr::PAGE_SIZE;
 use crate::sync::{IrqLock, SpinLock};
 use core::alloc::{GlobalAlloc, Layout};

@@ -168,11 +168,7 @@ pub fn extent() -> (u32, u32) {
 }
 
 pub fn kernel_pages() -> (u32, u32, u32) {
-    (
-        HEAP_PAGES.load(Ordering::Relaxed),
-        STACK_PAGES.load(Ordering::Relaxed),
-        TABLE_PAGES.load(Ordering::Relaxed),
-    )
+    (HEAP_PAGES.load(Ordering::Relaxed), STACK_PAGES.load(Ordering::Relaxed), TABLE_PAGES.load(Ordering::Relaxed))
 }
 
 #[inline]

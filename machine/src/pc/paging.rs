@@ -99,7 +99,9 @@ fn map_direct(start: u32, end: u32, huge: bool) -> bool {
     while at < end {
         let va = mem::direct(at);
         let pa = u64::from(at) << 12;
-        let has_image = |level: u32| at >> (9 * level) <= last_2m >> (9 * (level - 1)) && at >> (9 * level) >= first_2m >> (9 * (level - 1));
+        let has_image = |level: u32| {
+            at >> (9 * level) <= last_2m >> (9 * (level - 1)) && at >> (9 * level) >= first_2m >> (9 * (level - 1))
+        };
         let ok;
         if huge && at % (1 << 18) == 0 && end - at >= 1 << 18 && !has_image(2) {
             ok = set(va, 2, pa | P | W | LARGE | GLOBAL | NX);

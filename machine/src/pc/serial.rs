@@ -37,6 +37,11 @@ pub fn init() {
     PRESENT.store(true, Ordering::Release);
 }
 
+/// Whether there is a UART.
+pub fn present() -> bool {
+    PRESENT.load(Ordering::Acquire)
+}
+
 fn put(b: u8) {
     // SAFETY: as in `init`; the wait is bounded, so that a dead UART loses output instead of time.
     unsafe {
@@ -46,16 +51,6 @@ fn put(b: u8) {
             }
         }
         x86::outb(DATA, b);
-    }
-}
-
-/// Writes bytes as they are.
-pub fn write_raw(bytes: &[u8]) {
-    if PRESENT.load(Ordering::Acquire) {
-        let _guard = OUT.lock();
-        for &b in bytes {
-            put(b);
-        }
     }
 }
 

@@ -115,12 +115,7 @@ impl Table {
 
     /// Calls `f(index, entry)` for each present entry in `[first, last]` until it says stop.
     #[inline]
-    pub fn try_each(
-        self,
-        first: u64,
-        last: u64,
-        mut f: impl FnMut(u64, u64) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    pub fn try_each(self, first: u64, last: u64, mut f: impl FnMut(u64, u64) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut groups = self.groups() & (u64::MAX << (first / 8)) & (u64::MAX >> (63 - last / 8));
         while groups != 0 {
             let g = u64::from(groups.trailing_zeros());

@@ -100,7 +100,10 @@ fn frequencies() -> (u64, u64) {
         let timer = if timing.ebx != 0 { u64::from(timing.ebx) * 1000 } else { GIGA };
         return (u64::from(timing.eax) * 1000, timer);
     }
-    if virt && signature == [0x4b4d_564b, 0x564b_4d56, 0x4d] && let Some(hz) = super::pvclock::tsc_hz(id.eax) {
+    if virt
+        && signature == [0x4b4d_564b, 0x564b_4d56, 0x4d]
+        && let Some(hz) = super::pvclock::tsc_hz(id.eax)
+    {
         return (hz, GIGA);
     }
     let ratio = x86::cpuid(0x15, 0);

@@ -14,6 +14,8 @@ mod links;
 pub mod reclaim;
 mod rw;
 mod shrink;
+#[cfg(test)]
+mod tests;
 mod writeback;
 
 pub(crate) use links::Link;

@@ -13,7 +13,10 @@ use machine::sync::SpinLock;
 
 static CACHES: SpinLock<Vec<Weak<PageCache>>> = SpinLock::new(Vec::new());
 static HAND: AtomicUsize = AtomicUsize::new(0);
-static SHRINKERS: SpinLock<Vec<fn(usize) -> usize>> = SpinLock::new(Vec::new());
+/// Frees up to so many objects; returns how many.
+pub type Shrinker = fn(usize) -> usize;
+
+static SHRINKERS: SpinLock<Vec<Shrinker>> = SpinLock::new(Vec::new());
 
 /// Makes a cache known to the clock.
 pub(super) fn enlist(cache: Weak<PageCache>) {
@@ -26,7 +29,7 @@ pub(super) fn enlist(cache: Weak<PageCache>) {
 
 /// Registers another holder of memory (dentries, inodes): called with the number of objects to free, returns how many it freed.
 /// Called without spin locks; it must not wait for locks that are held while user pages are allocated.
-pub fn register_shrinker(shrink: fn(usize) -> usize) {
+pub fn register_shrinker(shrink: Shrinker) {
     SHRINKERS.lock().push(shrink);
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn shrink(target: usize) -> usize {
                 freed += cache.shrink(target - freed, round > 0);
             }
         }
-        let others: ArrayVec<fn(usize) -> usize, 8> = SHRINKERS.lock().iter().copied().take(8).collect();
+        let others: ArrayVec<Shrinker, 8> = SHRINKERS.lock().iter().copied().take(8).collect();
         for shrinker in others {
             freed += shrinker(target);
         }

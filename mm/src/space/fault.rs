@@ -229,16 +229,14 @@ impl Mm {
     /// Pages that the program has written are not to be covered by the file's.
     fn leave_out_private(&self, first: VirtAddr, window: &mut [Option<Frame>]) {
         let pages = self.pages.lock();
-        let mut vpn = first.page();
-        let mut present = pages.present(vpn);
-        for slot in window {
+        let mut present = pages.present(first.page());
+        for (vpn, slot) in (first.page()..).zip(window) {
             if vpn.is_multiple_of(super::pages::LEAF as u64) {
                 present = pages.present(vpn);
             }
             if present >> (vpn % super::pages::LEAF as u64) & 1 == 1 {
                 *slot = None;
             }
-            vpn += 1;
         }
     }
 

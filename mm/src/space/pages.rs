@@ -175,6 +175,7 @@ mod tests {
 
     #[test]
     fn taking_a_range_leaves_its_neighbours() {
+        crate::testing::init();
         let mut map = PageMap::new();
         for vpn in 60..200 {
             map.insert(vpn, Frame::alloc().expect("the mock has frames"));

@@ -44,6 +44,11 @@ fn file(pages: u64) -> Arc<TestFile> {
     Arc::new(TestFile(cache))
 }
 
+fn new_mm() -> Arc<Mm> {
+    crate::testing::init();
+    Mm::new().expect("memory")
+}
+
 fn va(page: u64) -> VirtAddr {
     VirtAddr(LOW + page * PAGE)
 }
@@ -75,7 +80,7 @@ fn areas(mm: &Mm) -> Vec<(u64, u64, Prot)> {
 
 #[test]
 fn adjacent_areas_with_equal_rights_are_one() {
-    let mm = Mm::new().expect("memory");
+    let mm = new_mm();
     for page in [0, 2, 1] {
         mm.mmap(fixed(page, 1, RW)).expect("mapped");
     }
@@ -90,7 +95,7 @@ fn adjacent_areas_with_equal_rights_are_one() {
 
 #[test]
 fn fork_shares_pages_until_one_side_writes() {
-    let parent = Mm::new().expect("memory");
+    let parent = new_mm();
     parent.mmap(fixed(0, 2, RW)).expect("mapped");
     parent.write_bytes(va(0), b"a").expect("written");
     let child = parent.fork().expect("forked");
@@ -106,7 +111,7 @@ fn fork_shares_pages_until_one_side_writes() {
 
 #[test]
 fn shared_memory_is_the_same_in_parent_and_child() {
-    let parent = Mm::new().expect("memory");
+    let parent = new_mm();
     let flags = MapFlags::SHARED | MapFlags::ANONYMOUS | MapFlags::FIXED;
     parent.mmap(MapRequest { flags, ..fixed(0, 4, RW) }).expect("mapped");
     let child = parent.fork().expect("forked");
@@ -118,7 +123,7 @@ fn shared_memory_is_the_same_in_parent_and_child() {
 
 #[test]
 fn private_file_pages_are_copied_on_write_and_the_file_stays() {
-    let (mm, f) = (Mm::new().expect("memory"), file(8));
+    let (mm, f) = (new_mm(), file(8));
     map_file(&mm, &f, 0, 8, MapFlags::PRIVATE);
     assert_eq!(peek(&mm, va(5)), Ok(6));
     mm.write_bytes(va(5), &[99]).expect("written");
@@ -132,7 +137,7 @@ fn private_file_pages_are_copied_on_write_and_the_file_stays() {
 
 #[test]
 fn truncation_takes_pages_from_mappings_and_access_is_sigbus() {
-    let (mm, f) = (Mm::new().expect("memory"), file(8));
+    let (mm, f) = (new_mm(), file(8));
     map_file(&mm, &f, 0, 8, MapFlags::SHARED);
     map_file(&mm, &f, 10, 8, MapFlags::PRIVATE);
     mm.write_bytes(va(13), &[77]).expect("written");
@@ -149,7 +154,7 @@ fn truncation_takes_pages_from_mappings_and_access_is_sigbus() {
 
 #[test]
 fn faults_tell_missing_mappings_from_missing_rights() {
-    let mm = Mm::new().expect("memory");
+    let mm = new_mm();
     mm.mmap(fixed(0, 1, Prot::READ)).expect("mapped");
     mm.mmap(fixed(1, 1, Prot::empty())).expect("mapped");
     assert_eq!(mm.fault(va(0), Access::WRITE), Err(FaultError::AccErr));
@@ -161,7 +166,7 @@ fn faults_tell_missing_mappings_from_missing_rights() {
 
 #[test]
 fn the_stack_grows_to_its_limit_and_keeps_its_distance() {
-    let mm = Mm::new().expect("memory");
+    let mm = new_mm();
     mm.set_limits(Limits { stack: 1 << 20, ..Limits::default() });
     mm.set_up_layout(false);
     let top = mm.map_stack(false).expect("mapped").0;
@@ -178,7 +183,7 @@ fn the_stack_grows_to_its_limit_and_keeps_its_distance() {
 
 #[test]
 fn brk_grows_shrinks_and_obeys_its_limit() {
-    let mm = Mm::new().expect("memory");
+    let mm = new_mm();
     mm.set_brk_start(va(0));
     assert_eq!(mm.brk(VirtAddr(0)), va(0));
     assert_eq!(mm.brk(VirtAddr(va(3).0 + 5)), VirtAddr(va(3).0 + 5));
@@ -193,7 +198,7 @@ fn brk_grows_shrinks_and_obeys_its_limit() {
 
 #[test]
 fn holes_are_filled_from_the_top() {
-    let mm = Mm::new().expect("memory");
+    let mm = new_mm();
     mm.set_up_layout(false);
     let map = |pages: u64| mm.mmap(MapRequest::anonymous((pages * PAGE) as usize, RW)).expect("mapped").0;
     let a = map(4);
@@ -207,7 +212,7 @@ fn holes_are_filled_from_the_top() {
 
 #[test]
 fn errors_come_as_in_linux() {
-    let mm = Mm::new().expect("memory");
+    let mm = new_mm();
     let map = |req| mm.mmap(req);
     assert_eq!(map(MapRequest { len: 0, ..fixed(0, 1, RW) }), Err(Errno::EINVAL));
     assert_eq!(map(MapRequest { len: usize::MAX, ..fixed(0, 1, RW) }), Err(Errno::ENOMEM));
@@ -269,11 +274,11 @@ fn apply(mm: &Mm, model: &mut Model, op: &Op) {
         Op::Map(p, n, w) => {
             let prot = if w { RW } else { Prot::READ };
             assert_eq!(mm.mmap(fixed(p, n, prot)), Ok(va(p)));
-            (p..p + n).for_each(|i| drop(model.insert(i, (w, 0))));
+            model.extend((p..p + n).map(|i| (i, (w, 0))));
         }
         Op::Unmap(p, n) => {
             assert_eq!(mm.munmap(va(p), (n * PAGE) as usize), Ok(()));
-            (p..p + n).for_each(|i| drop(model.remove(&i)));
+            model.retain(|i, _| !(p..p + n).contains(i));
         }
         Op::Protect(p, n, w) => {
             let prot = if w { RW } else { Prot::READ };
@@ -292,7 +297,7 @@ fn apply(mm: &Mm, model: &mut Model, op: &Op) {
         }
         Op::DontNeed(p, n) => {
             assert_eq!(mm.madvise(va(p), (n * PAGE) as usize, Advice::DontNeed).is_ok(), full(model, p, n));
-            (p..p + n).for_each(|i| drop(model.entry(i).and_modify(|e| e.1 = 0)));
+            model.range_mut(p..p + n).for_each(|(_, e)| e.1 = 0);
         }
         Op::Move(p, n, q, m) => {
             let flags = MremapFlags::MAYMOVE | MremapFlags::FIXED;
@@ -303,8 +308,8 @@ fn apply(mm: &Mm, model: &mut Model, op: &Op) {
             if done.is_ok() {
                 let rights = model.get(&p).is_some_and(|e| e.0);
                 let moved: Vec<_> = (0..m).map(|i| model.get(&(p + i)).filter(|_| i < n).map_or(0, |e| e.1)).collect();
-                (p..p + n).for_each(|i| drop(model.remove(&i)));
-                (q..).zip(moved).for_each(|(i, b)| drop(model.insert(i, (rights, b))));
+                model.retain(|i, _| !(p..p + n).contains(i));
+                model.extend((q..).zip(moved).map(|(i, b)| (i, (rights, b))));
             }
         }
         Op::Fork => {}
@@ -327,7 +332,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
     #[test]
     fn areas_and_contents_agree_with_a_map_of_pages(script in prop::collection::vec(ops(), 1..60)) {
-        let mut mm = Mm::new().expect("memory");
+        let mut mm = new_mm();
         let mut model = Model::new();
         let mut others: Vec<(Arc<Mm>, Model)> = Vec::new();
         for op in &script {

@@ -1,0 +1,1 @@
+//! Names, figures and switches of the system.

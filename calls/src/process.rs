@@ -1,0 +1,1 @@
+//! Processes: making, ending, waiting, groups and sessions, limits, usage.

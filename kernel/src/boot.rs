@@ -1,0 +1,108 @@
+//! The order of boot: memory, scheduler, file systems and devices, the other CPUs, then process 1.
+//!
+//! Each step is one line of [`main`]; a step that cannot fail in any other way than by lack of memory ends the boot with a message.
+
+use crate::rootfs::Booter;
+use crate::{table, trace, vdso};
+use abi::Errno;
+use abi::fcntl::OpenFlags;
+use alloc::vec;
+use alloc::vec::Vec;
+use task::Cx;
+use vfs::Start;
+
+/// What the boot loader may ask for on the command line.
+struct Options {
+    /// `rdinit=`: the first program.
+    init: &'static str,
+    /// `trace`: print every system call.
+    trace: bool,
+}
+
+impl Options {
+    fn parse(cmdline: &'static str) -> Options {
+        let mut options = Options { init: "/init", trace: false };
+        for word in cmdline.split_ascii_whitespace() {
+            match word.split_once('=') {
+                Some(("rdinit", path)) => options.init = path,
+                None if word == "trace" => options.trace = true,
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+/// Entered by the machine layer on the boot CPU, with interrupts off and the other CPUs not started.
+pub fn main() -> ! {
+    let options = Options::parse(machine::boot::cmdline());
+    mm::init();
+    sched::init_boot_cpu();
+    random::init(|seed| {
+        machine::entropy::fill(seed);
+    });
+    if let Err(e) = start(&options) {
+        panic!("boot: {e}");
+    }
+    sched::exit_thread()
+}
+
+fn start(options: &Options) -> Result<(), Errno> {
+    task::jobs::init();
+    task::oom::init();
+    register_file_systems();
+    let booter = Booter::new()?;
+    start_devices()?;
+    if let Some(image) = machine::boot::initrd() {
+        booter.unpack(&image);
+    }
+    task::exec::set_vdso(vdso::pages().map_err(|_| Errno::ENOMEM)?);
+    task::exec::set_random(random::fill);
+    task::set_dispatch(if options.trace { |cx| trace::traced(cx, table::dispatch) } else { table::dispatch });
+    machine::cpu::start_others(sched::run_cpu);
+    let argv = vec![options.init.as_bytes().to_vec()];
+    let envp: Vec<Vec<u8>> = vec![b"HOME=/".to_vec(), b"TERM=linux".to_vec()];
+    task::init::spawn_init(options.init.as_bytes().to_vec(), argv, envp, booter.fs().clone(), open_console, no_init)
+}
+
+fn register_file_systems() {
+    tmpfs::init();
+    pipe::init();
+}
+
+fn start_devices() -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Standard input, output and error of process 1 (console(4)).
+fn open_console(cx: &mut Cx) {
+    let dirs = cx.fs().dirs();
+    let start = Start::new(&dirs.root, &dirs.cwd, cx.cred());
+    let opened = vfs::open::How::from_open((OpenFlags::RDWR | OpenFlags::NOCTTY).bits(), 0, 0)
+        .and_then(|how| vfs::open::open(&start, b"/dev/console", &how, &cx.caller()));
+    match opened {
+        Ok(file) => {
+            for _ in 0..3 {
+                // A fresh descriptor table has room for three.
+                let _ = cx.files().install(file.clone(), false, 1024);
+            }
+        }
+        Err(e) => machine::kwarn!("unable to open an initial console: {e}"),
+    }
+}
+
+fn no_init(path: &[u8], e: Errno) {
+    panic!("cannot run {}: {e}", path.escape_ascii());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+
+    #[test]
+    fn known_words_of_the_command_line_are_taken_and_others_left() {
+        let o = Options::parse("quiet console=ttyS0 rdinit=/bin/sh trace kbench=x");
+        assert_eq!((o.init, o.trace), ("/bin/sh", true));
+        assert_eq!(Options::parse("").init, "/init");
+    }
+}

@@ -1,0 +1,137 @@
+//! What a system call gets: the calling thread's own view of itself.
+//!
+//! A thread is the only one that changes which address space, files, directories and credentials it uses, so its own copies of
+//! those handles need no lock; [`Task`] keeps a second set under a lock for others to look at.
+
+use crate::process::Process;
+use crate::signal::SignalView;
+use crate::task::{Handles, Task};
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use machine::user::UserCtx;
+use mm::Mm;
+use vfs::{Caller, Cred, FdTable, FsContext};
+
+/// How an interrupted call goes on when restart_syscall(2) runs.
+pub type Restart = Box<dyn FnOnce(&mut Cx) -> Result<i64, Errno> + Send>;
+
+/// The calling thread.
+pub struct Cx {
+    /// What others see of it.
+    pub task: Arc<Task>,
+    /// Its registers.
+    pub user: UserCtx,
+    handles: Handles,
+    /// Its own part of the signal state.
+    pub signal: SignalView,
+    /// How to go on after ERESTART_RESTARTBLOCK.
+    pub restart: Option<Restart>,
+    /// Where to write 0 and wake a futex when the thread ends (set_tid_address(2)), 0 for nowhere.
+    pub clear_child_tid: u64,
+    /// Head of the robust futex list, 0 if there is none.
+    pub robust_list: u64,
+    /// The registered restartable-sequence area.
+    pub rseq: crate::rseq::Rseq,
+    /// The wait status this thread ends with, once it has asked to.
+    pub(crate) ending: i32,
+}
+
+impl Cx {
+    /// The view of a thread about to start.
+    pub fn new(task: Arc<Task>, user: UserCtx, handles: Handles) -> Cx {
+        Cx {
+            task,
+            user,
+            handles,
+            signal: SignalView::default(),
+            restart: None,
+            clear_child_tid: 0,
+            robust_list: 0,
+            rseq: crate::rseq::Rseq::default(),
+            ending: 0,
+        }
+    }
+    /// The address space.
+    #[inline]
+    pub fn mm(&self) -> &Arc<Mm> {
+        &self.handles.mm
+    }
+    /// The descriptor table.
+    #[inline]
+    pub fn files(&self) -> &Arc<FdTable> {
+        &self.handles.files
+    }
+    /// Root, working directory and umask.
+    #[inline]
+    pub fn fs(&self) -> &Arc<FsContext> {
+        &self.handles.fs
+    }
+    /// Credentials.
+    #[inline]
+    pub fn cred(&self) -> &Arc<Cred> {
+        &self.handles.cred
+    }
+    /// The thread group.
+    #[inline]
+    pub fn process(&self) -> &Arc<Process> {
+        self.task.process()
+    }
+    /// Who asks, for path walk and devices.
+    #[inline]
+    pub fn caller(&self) -> Caller<'_> {
+        Caller { mm: &self.handles.mm, cred: &self.handles.cred, jobs: &*self.task }
+    }
+    /// Makes the thread end, with this wait status if it is the last of its group, when it is about to return to user mode.
+    pub fn end_thread(&mut self, status: i32) {
+        self.ending = status;
+        self.task.work.set(crate::work::EXIT);
+    }
+    /// Makes every thread of the group end.
+    pub fn end_group(&mut self, status: i32) {
+        let status = {
+            let mut state = self.task.process().sig();
+            crate::signal::send::begin_group_exit(&mut state, status, Some(&self.task));
+            state.group_exit.unwrap_or(status)
+        };
+        self.end_thread(status);
+    }
+    /// The control and status words of the floating-point units.
+    pub(crate) fn xstate_head(&mut self) -> Option<[u8; 32]> {
+        let size = UserCtx::xstate_size();
+        let mut image = core::mem::take(&mut self.signal.xstate);
+        if image.len() < size {
+            image.try_reserve_exact(size - image.len()).ok()?;
+            image.resize(size, 0);
+        }
+        self.user.xstate(&mut image);
+        let head = image.first_chunk().copied();
+        self.signal.xstate = image;
+        head
+    }
+    /// All handles.
+    pub fn handles(&self) -> &Handles {
+        &self.handles
+    }
+    /// Installs another address space and makes it the active one.
+    pub fn set_mm(&mut self, mm: Arc<Mm>) {
+        self.task.update_handles(|h| h.mm = mm.clone());
+        mm.activate();
+        self.handles.mm = mm;
+    }
+    /// Installs another descriptor table.
+    pub fn set_files(&mut self, files: Arc<FdTable>) {
+        self.task.update_handles(|h| h.files = files.clone());
+        self.handles.files = files;
+    }
+    /// Installs other directories.
+    pub fn set_fs(&mut self, fs: Arc<FsContext>) {
+        self.task.update_handles(|h| h.fs = fs.clone());
+        self.handles.fs = fs;
+    }
+    /// Installs other credentials.
+    pub fn set_cred(&mut self, cred: Arc<Cred>) {
+        self.task.change_cred(&cred);
+        self.handles.cred = cred;
+    }
+}

@@ -1,0 +1,335 @@
+//! Running another program: execve(2) and execveat(2).
+//!
+//! The file is opened and understood first ([`elf`], [`script`]); then the other threads of the group end; then the new address space
+//! is filled ([`load`], [`stack`]) and takes the place of the old one. From the moment the other threads are told to end there is no
+//! way back: what fails after it ends the process.
+
+pub mod creds;
+pub mod elf;
+pub mod load;
+pub mod script;
+pub mod stack;
+
+use crate::process::Process;
+use crate::signal::{hand, send};
+use crate::task::Task;
+use crate::{Cx, exit, rseq, task, tree};
+use abi::Errno;
+use abi::auxv::*;
+use abi::personality;
+use abi::resource::Resource;
+use abi::signal::{Signal, StackT};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+use creds::Raised;
+use load::Image;
+use machine::sync::Once;
+use machine::user::UserCtx;
+use mm::io::Dst;
+use mm::{Limits, Mm};
+use smallvec::SmallVec;
+use stack::Strings;
+use vfs::inode::may;
+use vfs::walk::{self, Start};
+use vfs::{Caller, Cred, File, FileType, Path, open};
+
+pub use load::set_vdso;
+
+/// Interpreters of interpreters before ELOOP.
+const MAX_DEPTH: usize = 5;
+/// ASLR can be switched off by this bit.
+const USER_CLOCK_TICKS: u64 = 100;
+
+static RANDOM: Once<fn(&mut [u8])> = Once::new();
+
+/// Installs the source of random bytes (AT_RANDOM, stack shift).
+pub fn set_random(f: fn(&mut [u8])) {
+    let _ = RANDOM.set(f);
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if let Some(f) = RANDOM.get() {
+        f(&mut bytes);
+    }
+    bytes
+}
+
+/// What to run.
+pub struct Program {
+    /// The file named by the caller.
+    pub file: Arc<File>,
+    /// Its name as the caller gave it (AT_EXECFN, and what a script's interpreter gets).
+    pub name: Vec<u8>,
+    /// Arguments.
+    pub argv: Strings,
+    /// Environment.
+    pub envp: Strings,
+    /// The name goes through a descriptor that is closed on exec: no interpreter could open it.
+    pub unreachable: bool,
+}
+
+/// Opens `path` for execution: a regular file on a mount that allows it, with execute permission.
+pub fn open_exec(start: &Start<'_>, path: &[u8], follow: bool, caller: &Caller<'_>) -> Result<Arc<File>, Errno> {
+    let found = walk::lookup(start, path, follow)?;
+    open_found(&found, caller)
+}
+
+/// The same for a file that was found already.
+pub fn open_found(path: &Path, caller: &Caller<'_>) -> Result<Arc<File>, Errno> {
+    match path.dentry.kind() {
+        FileType::Symlink => return Err(Errno::ELOOP),
+        FileType::Regular => {}
+        _ => return Err(Errno::EACCES),
+    }
+    path.inode().check(caller.cred, may::EXEC)?;
+    if path.mnt.is_noexec() {
+        return Err(Errno::EACCES);
+    }
+    let file = open::open_path(path, caller)?;
+    // Nobody may have it open for writing.
+    let base = file.inode().base();
+    base.deny_write_access()?;
+    base.allow_write_access();
+    Ok(file)
+}
+
+/// Reads at `off` until `buf` is full or the file ends.
+pub(crate) fn read_at(file: &File, off: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+    let mut dst = Dst::kernel(buf);
+    let mut at = off;
+    while dst.remaining() > 0 {
+        match file.ops().read_at(file, &mut dst, at)? {
+            0 => break,
+            n => at += n as u64,
+        }
+    }
+    Ok(dst.done())
+}
+
+/// Replaces the program of the calling thread's process. On success the registers are those of the new program.
+pub fn execve(cx: &mut Cx, mut program: Program) -> Result<(), Errno> {
+    let name = program.name.clone();
+    let image = understand(cx, &mut program)?;
+    let limit = cx.process().limits.soft(Resource::Stack);
+    let strings = program.argv.bytes().len() + program.envp.bytes().len() + name.len() + 1;
+    stack::check_size(limit, strings, program.argv.len() + program.envp.len())?;
+    let raised = creds::for_exec(cx.cred(), &program.file);
+
+    end_other_threads(cx)?;
+    let done = replace(cx, &program, &name, &image, raised);
+    if done.is_err() {
+        // The old program cannot go on without its threads, and the new one is not there.
+        cx.end_group(i32::from(Signal::SEGV.number()));
+    }
+    done
+}
+
+/// Follows `#!` lines to a program file.
+fn understand(cx: &Cx, program: &mut Program) -> Result<Image, Errno> {
+    let dirs = cx.fs().dirs();
+    let start = Start::new(&dirs.root, &dirs.cwd, cx.cred());
+    let caller = cx.caller();
+    let mut called = core::mem::take(&mut program.name);
+    for _ in 0..=MAX_DEPTH {
+        let mut head = [0; script::HEAD_SIZE];
+        let got = read_at(&program.file, 0, &mut head)?;
+        let head = head.get(..got).unwrap_or_default();
+        let Some(line) = script::parse(head) else {
+            return Image::read(&program.file, head, &start, &caller);
+        };
+        let line = line?;
+        if program.unreachable {
+            return Err(Errno::ENOENT);
+        }
+        {
+            let mut first: SmallVec<[&[u8]; 3]> = SmallVec::from_slice(&[line.interpreter]);
+            first.extend(line.argument);
+            first.push(&called);
+            program.argv.replace_first(&first)?;
+        }
+        let interpreter = line.interpreter.to_vec();
+        program.file = open_exec(&start, &interpreter, true, &caller)?;
+        called = interpreter;
+    }
+    Err(Errno::ELOOP)
+}
+
+/// Ends the other threads of the group; the caller takes over the leader's id.
+fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
+    let process = cx.process().clone();
+    let me = &cx.task;
+    {
+        let mut state = process.sig();
+        if state.group_exit.is_some() || state.exec_by.is_some() {
+            return Err(Errno::EAGAIN);
+        }
+        if state.threads.len() > 1 {
+            state.exec_by = Some(me.tid());
+            for t in state.threads.iter().filter(|t| !Arc::ptr_eq(t, me)) {
+                send::kill_thread(t);
+            }
+        }
+    }
+    let alone = process.stop_wait.wait_killable(|| {
+        let state = process.sig();
+        (state.threads.len() == 1 || state.group_exit.is_some()).then_some(())
+    });
+    let mut old_leader = None;
+    {
+        let mut tree = tree::lock();
+        let mut state = process.sig();
+        state.exec_by = None;
+        if alone.is_err() || state.group_exit.is_some() {
+            return Err(Errno::EAGAIN);
+        }
+        drop(state);
+        if !me.is_leader() {
+            old_leader = tree.replace_leader(me, process.pid());
+        }
+    }
+    drop(old_leader);
+    Ok(())
+}
+
+/// Builds the new address space and switches to it.
+fn replace(cx: &mut Cx, program: &Program, name: &[u8], image: &Image, raised: Option<Raised>) -> Result<(), Errno> {
+    let process = cx.process().clone();
+    let task = cx.task.clone();
+    if raised.is_some() {
+        task.personality.fetch_and(!personality::CLEAR_ON_SETID, Relaxed);
+    }
+    let randomize = task.personality.load(Relaxed) & personality::ADDR_NO_RANDOMIZE == 0;
+    let mm = Mm::new()?;
+    mm.set_up_layout(randomize);
+    mm.set_limits(limits_of(&process));
+    let top = mm.map_stack(image.exec_stack())?;
+    let loaded = image.load(&mm)?;
+    let vdso = load::map_vdso(&mm)?;
+
+    let cred = raised.as_ref().map_or(cx.cred(), |r| &r.cred).clone();
+    let secure = raised.as_ref().is_some_and(|r| r.secure);
+    let auxv = auxv(&loaded, vdso, &cred, secure);
+    let shift = if randomize { u64::from(u16::from_le_bytes(random())) } else { 0 };
+    let stack = stack::build(top.0, shift, &program.argv, &program.envp, name, &random(), &auxv)?;
+    mm.write_bytes(machine::VirtAddr(stack.sp), &stack.bytes)?;
+    mm.set_layout(|l| {
+        loaded.describe(l);
+        l.start_stack = stack.sp;
+        (l.arg_start, l.arg_end) = stack.args;
+        (l.env_start, l.env_end) = stack.env;
+    });
+
+    exit::release_memory(cx);
+    cx.set_mm(mm);
+    process.set_auxv(stack.bytes.get(stack.auxv.1..stack.auxv.2).unwrap_or_default().into());
+    fresh_start(cx, &process, &task);
+    task.set_comm(name.rsplit(|b| *b == b'/').next().unwrap_or(name));
+    if let Some(thread) = task.thread() {
+        thread.set_name(&task.comm());
+    }
+    process.set_exe(Some(program.file.clone()));
+    commit_creds(cx, &process, cred, secure);
+    {
+        let mut family = process.family();
+        family.has_execed = true;
+        family.exit_signal = Some(Signal::CHLD);
+    }
+    cx.user.reset();
+    cx.user.regs.rip = loaded.start;
+    cx.user.regs.rsp = stack.sp;
+    cx.user.regs.orig_rax = u64::MAX;
+    Ok(())
+}
+
+/// What a new program does not inherit from the old one.
+fn fresh_start(cx: &mut Cx, process: &Arc<Process>, task: &Arc<Task>) {
+    for a in process.attachments() {
+        a.on_exec();
+    }
+    {
+        let mut state = process.sig();
+        if Arc::strong_count(&state.hand) > 1 {
+            let own: hand::SigHand = state.hand.fork(true);
+            state.hand = Arc::new(own);
+        } else {
+            state.hand.reset_handlers();
+        }
+    }
+    cx.signal.altstack = StackT { flags: abi::signal::SS_DISABLE, ..StackT::default() };
+    cx.restart = None;
+    rseq::reset(cx);
+    // Two references are our own: the thread's and the one others look at.
+    if Arc::strong_count(cx.files()) > 2
+        && let Ok(own) = cx.files().fork()
+    {
+        cx.set_files(own);
+    }
+    cx.files().close_on_exec();
+    task.personality.fetch_and(!personality::READ_IMPLIES_EXEC, Relaxed);
+}
+
+fn commit_creds(cx: &mut Cx, process: &Process, cred: Arc<Cred>, secure: bool) {
+    if secure {
+        cx.task.pdeath_signal.store(0, Relaxed);
+    }
+    let readable = cred.euid == cred.uid && cred.egid == cred.gid;
+    process.dumpable.store(u8::from(readable && !secure), Relaxed);
+    let mut cred = cred;
+    let after = creds::after_exec(&cred);
+    if *cred != after {
+        cred = Arc::new(after);
+    }
+    if !Arc::ptr_eq(&cred, cx.cred()) {
+        cx.set_cred(cred);
+    }
+}
+
+pub(crate) fn limits_of(process: &Process) -> Limits {
+    let l = &process.limits;
+    Limits {
+        address_space: l.soft(Resource::As),
+        data: l.soft(Resource::Data),
+        stack: l.soft(Resource::Stack),
+        memlock: l.soft(Resource::Memlock),
+    }
+}
+
+/// The smallest stack a signal can be delivered on: registers, extended state, and what aligning them may cost.
+pub fn min_signal_stack() -> u64 {
+    let frame = size_of::<abi::signal::RtSigFrame>() as u64 + 15 + UserCtx::xstate_size() as u64 + 63;
+    frame.next_multiple_of(16)
+}
+
+fn auxv(loaded: &load::Loaded, vdso: Option<u64>, cred: &Cred, secure: bool) -> SmallVec<[(u64, u64); 24]> {
+    let (hwcap, hwcap2) = machine::cpu::info().hwcap;
+    let mut v = SmallVec::new();
+    v.extend(vdso.map(|at| (AT_SYSINFO_EHDR, at)));
+    v.extend([
+        (AT_MINSIGSTKSZ, min_signal_stack()),
+        (AT_HWCAP, hwcap),
+        (AT_PAGESZ, machine::PAGE_SIZE as u64),
+        (AT_CLKTCK, USER_CLOCK_TICKS),
+        (AT_PHDR, loaded.phdr),
+        (AT_PHENT, elf::PHDR_SIZE as u64),
+        (AT_PHNUM, loaded.phnum),
+        (AT_BASE, loaded.base),
+        (AT_FLAGS, 0),
+        (AT_ENTRY, loaded.entry),
+        (AT_UID, u64::from(cred.uid)),
+        (AT_EUID, u64::from(cred.euid)),
+        (AT_GID, u64::from(cred.gid)),
+        (AT_EGID, u64::from(cred.egid)),
+        (AT_SECURE, u64::from(secure)),
+        (AT_HWCAP2, hwcap2),
+        (AT_RSEQ_FEATURE_SIZE, rseq::FEATURE_SIZE),
+        (AT_RSEQ_ALIGN, rseq::ALIGN),
+    ]);
+    v
+}
+
+/// A name for a process that runs no program yet.
+pub(crate) fn boot_comm() -> task::Comm {
+    task::comm_of(b"swapper")
+}

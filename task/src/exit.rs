@@ -1,0 +1,267 @@
+//! The end of threads and processes.
+//!
+//! A thread first gives back what it uses, then leaves its group; the last one to leave makes the process a zombie: children
+//! go to a new parent, the terminal is let go, the parent is told. Sources: _exit(2), wait(2), prctl(2), setpgid(2) on orphaned groups.
+
+use crate::process::{Life, Process};
+use crate::signal::{send_group, send_process, stop};
+use crate::task::Task;
+use crate::tree::{self, Tree};
+use crate::{Cx, jobs, usage, work};
+use abi::signal::{SigInfo, Signal, si};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::VirtAddr;
+use machine::sync::{Once, SpinGuard};
+use sched::Flags;
+use zerocopy::IntoBytes;
+
+/// What other floors do when a thread ends.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Robust futexes of the thread; its address space is still there.
+    pub robust_futexes: fn(&Cx),
+    /// Wakes one waiter of the futex at this address (CLONE_CHILD_CLEARTID).
+    pub futex_wake: fn(&Cx, VirtAddr),
+}
+
+static HOOKS: Once<Hooks> = Once::new();
+static INIT_GONE: Once<fn(i32)> = Once::new();
+
+/// Installs the futex code's part in the end of threads.
+pub fn set_hooks(hooks: Hooks) {
+    let _ = HOOKS.set(hooks);
+}
+
+/// Installs what happens when the first process ends (it gets the wait status).
+pub fn set_init_gone(f: fn(i32)) {
+    let _ = INIT_GONE.set(f);
+}
+
+/// Ends the calling thread.
+pub(crate) fn exit(mut cx: Cx, status: i32) {
+    let task = cx.task.clone();
+    let process = task.process().clone();
+    // From here on no signal picks this thread, and its last sleeps are not cut short.
+    task.work.set(work::EXIT);
+    if let Some(thread) = task.thread() {
+        thread.clear_flags(Flags::FATAL | Flags::INTERRUPTED);
+    }
+    release_memory(&mut cx);
+    let rss = usage::peak_rss_kib(cx.mm());
+    drop(cx);
+    task.drop_handles();
+
+    let mut sum = task.sum();
+    sum.counts.maxrss = rss;
+    process.usage().add_thread(&sum);
+    let (last, status, stopped) = {
+        let mut state = process.sig();
+        state.threads.retain(|t| !Arc::ptr_eq(t, &task));
+        crate::signal::mask::hand_over(&task, &state, state.pending.set());
+        let stopped = stop::check_complete(&mut state);
+        (state.threads.is_empty(), state.group_exit.unwrap_or(status), stopped)
+    };
+    process.stop_wait.wake_all();
+    if stopped {
+        stop::tell_parent(&process, si::CLD_STOPPED);
+    }
+    if task.is_leader() {
+        process.set_exit_status(status);
+        process.keep_cred(task.cred());
+    }
+    if last {
+        end_process(&process, &task, status);
+    } else {
+        let gone = {
+            let mut tree = tree::lock();
+            parent_thread_gone(&process, &task);
+            if task.is_leader() { None } else { tree.remove_task(task.tid()) }
+        };
+        drop(gone);
+    }
+}
+
+/// The thread leaves its address space (also on exec): robust futexes, the join word, a waiting vfork parent.
+pub(crate) fn release_memory(cx: &mut Cx) {
+    let hooks = HOOKS.get();
+    if cx.robust_list != 0 {
+        if let Some(h) = hooks {
+            (h.robust_futexes)(cx);
+        }
+        cx.robust_list = 0;
+    }
+    let word = core::mem::take(&mut cx.clear_child_tid);
+    // Without another user of the memory nobody could see the word.
+    if word != 0
+        && Arc::strong_count(cx.mm()) > 2
+        && cx.mm().write_bytes(VirtAddr(word), 0u32.as_bytes()).is_ok()
+        && let Some(h) = hooks
+    {
+        (h.futex_wake)(cx, VirtAddr(word));
+    }
+    cx.task.release_vfork();
+}
+
+/// The last thread is gone.
+fn end_process(process: &Arc<Process>, last: &Arc<Task>, status: i32) {
+    for a in process.take_attachments() {
+        a.on_exit();
+    }
+    process.set_exe(None);
+    if process.session().sid() == process.pid() {
+        jobs::session_ends(process);
+    }
+    if process.is_init()
+        && let Some(f) = INIT_GONE.get()
+    {
+        f(status);
+    }
+    let (gone, dead) = {
+        let mut tree = tree::lock();
+        let adopted_dead = give_away_children(&mut tree, process);
+        parent_thread_gone(process, last);
+        hang_up_orphans(&tree, process);
+        process.family().life = Life::Zombie;
+        let gone = if last.is_leader() { None } else { tree.remove_task(last.tid()) };
+        let mut dead = adopted_dead;
+        if notify_parent(process) {
+            dead.push(reap(&mut tree, process));
+        }
+        (gone, dead)
+    };
+    process.exit_wait.wake_all();
+    for (p, _) in &dead {
+        p.exit_wait.wake_all();
+    }
+    drop((gone, dead));
+}
+
+/// A process that has left the tree, to be dropped without the lock.
+pub(crate) type Reaped = (Arc<Process>, Option<Arc<Task>>);
+
+/// Takes a zombie out of the tree.
+pub(crate) fn reap(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Reaped {
+    process.family().life = Life::Gone;
+    if let Some(parent) = process.parent() {
+        parent.family().children.retain(|c| !Arc::ptr_eq(c, process));
+    }
+    tree.remove_process(process);
+    (process.clone(), tree.remove_task(process.pid()))
+}
+
+/// Tells the parent of a zombie; true when nobody wants to wait for it.
+fn notify_parent(process: &Arc<Process>) -> bool {
+    let (parent, exit_signal) = {
+        let family = process.family();
+        (family.parent.upgrade(), family.exit_signal)
+    };
+    let Some(parent) = parent else { return true };
+    let (vanish, tell) = if exit_signal == Some(Signal::CHLD) { parent.sig().hand.child_exit() } else { (false, true) };
+    if let Some(sig) = exit_signal.filter(|_| tell) {
+        let status = process.exit_status();
+        let (code, value) = match status & 0x7f {
+            0 => (si::CLD_EXITED, status >> 8 & 0xff),
+            signal => (si::CLD_KILLED, signal),
+        };
+        let (utime, stime) = process.times_in_ticks();
+        let uid = process.last_cred().uid;
+        let info = SigInfo::child(sig, code, process.pid() as u32, uid, value, utime, stime);
+        // A queue too full for it loses the signal, as it would another instance of it.
+        let _ = send_process(&parent, sig, &info);
+    }
+    parent.child_wait.wake_all();
+    vanish
+}
+
+/// Children made by a thread that ends get their PR_SET_PDEATHSIG and count as another thread's.
+fn parent_thread_gone(process: &Arc<Process>, gone: &Arc<Task>) {
+    let heir = process.sig().threads.first().map_or(process.pid(), |t| t.tid());
+    for child in process.family().children.iter() {
+        if child.family().parent_tid == gone.tid() {
+            child.family().parent_tid = heir;
+            send_pdeath(child);
+        }
+    }
+}
+
+fn send_pdeath(child: &Arc<Process>) {
+    for t in child.threads() {
+        if let Some(sig) = Signal::from_raw(t.pdeath_signal.load(Relaxed)) {
+            // Nobody is left to be told of a full queue.
+            let _ = send_process(child, sig, &SigInfo::user(sig, si::USER, 0, 0));
+        }
+    }
+}
+
+/// Gives the children of `process` to the nearest subreaper or to the first process; those that the new parent does not
+/// wait for are taken out.
+fn give_away_children(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Vec<Reaped> {
+    let children = core::mem::take(&mut process.family().children);
+    let Some(to) = new_parent(tree, process) else { return Vec::new() };
+    let mut dead = Vec::new();
+    for child in children {
+        let zombie = {
+            let mut family = child.family();
+            family.parent = Arc::downgrade(&to);
+            family.parent_tid = to.pid();
+            if family.exit_signal.is_some() {
+                family.exit_signal = Some(Signal::CHLD);
+            }
+            family.life == Life::Zombie
+        };
+        to.family().children.push(child.clone());
+        send_pdeath(&child);
+        if zombie && notify_parent(&child) {
+            dead.push(reap(tree, &child));
+        }
+        orphaned_by(tree, process, &child);
+    }
+    dead
+}
+
+fn new_parent(tree: &Tree, process: &Arc<Process>) -> Option<Arc<Process>> {
+    if process.under_subreaper.load(Relaxed) {
+        let mut up = process.parent();
+        while let Some(p) = up {
+            if p.subreaper.load(Relaxed) && p.life() == Life::Running {
+                return Some(p);
+            }
+            up = p.parent();
+        }
+    }
+    tree.process(1).filter(|init| !Arc::ptr_eq(init, process)).cloned()
+}
+
+/// The group of `child` may have lost its last link to the session: stopped members are hung up.
+fn orphaned_by(tree: &Tree, leaving: &Arc<Process>, child: &Arc<Process>) {
+    let (group, ours) = (child.group(), leaving.group());
+    if group.pgid() != ours.pgid() && Arc::ptr_eq(group.session(), ours.session()) && tree.is_orphaned(&group, None) {
+        hang_up_stopped(&group);
+    }
+}
+
+/// The leaving process may have been the link that kept its own group from being orphaned.
+fn hang_up_orphans(tree: &Tree, process: &Arc<Process>) {
+    let group = process.group();
+    let Some(parent) = process.parent() else { return };
+    let theirs = parent.group();
+    let was_link = theirs.pgid() != group.pgid() && Arc::ptr_eq(theirs.session(), group.session());
+    if was_link && tree.is_orphaned(&group, Some(process)) {
+        hang_up_stopped(&group);
+    }
+}
+
+fn hang_up_stopped(group: &tree::Group) {
+    let stopped = group.any(|p| {
+        let state = p.sig();
+        state.stop.is_some() && state.stopped == state.threads.len() && state.stopped > 0
+    });
+    if stopped {
+        for sig in [Signal::HUP, Signal::CONT] {
+            // An empty group has nobody to tell.
+            let _ = send_group(group, sig, &SigInfo::kernel(sig));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Making threads and processes: fork, vfork, clone, clone3.
+//!
+//! Everything that can fail is done before the new task enters the tree; after that it only has to be started. Sources: clone(2).
+
+use crate::cx::Cx;
+use crate::limits::Limits;
+use crate::process::{Parts, Process};
+use crate::task::{Handles, Task};
+use crate::users::UserCounts;
+use crate::{pidfd, rseq, run, tree, work};
+use abi::Errno;
+use abi::resource::Resource;
+use abi::sched::CloneFlags;
+use abi::signal::Signal;
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::Ordering::Relaxed;
+use machine::VirtAddr;
+use machine::user::UserCtx;
+use sched::Completion;
+use vfs::cred::Cap;
+use zerocopy::IntoBytes;
+
+/// What kind of child is wanted; clone's and clone3's arguments in one form.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    /// Sharing and side effects.
+    pub flags: CloneFlags,
+    /// Sent to the parent at the child's end.
+    pub exit_signal: Option<Signal>,
+    /// The child's first stack pointer; `None` keeps the parent's.
+    pub stack: Option<u64>,
+    /// Where the child's id is written in the parent.
+    pub parent_tid: u64,
+    /// Where the child's id is written or cleared in the child.
+    pub child_tid: u64,
+    /// Thread-local storage base.
+    pub tls: u64,
+    /// Where the pidfd is written in the parent.
+    pub pidfd: u64,
+    /// The id the child is to have.
+    pub tid: Option<i32>,
+}
+
+/// Flags that would make something this kernel does not have.
+const UNSUPPORTED: CloneFlags =
+    CloneFlags::NAMESPACES.union(CloneFlags::INTO_CGROUP).union(CloneFlags::AUTOREAP).union(CloneFlags::PIDFD_AUTOKILL);
+
+/// The rules on combinations of flags, in Linux's order.
+pub fn check(req: &Request, caller_is_init: bool, admin: bool) -> Result<(), Errno> {
+    use CloneFlags as F;
+    let f = req.flags;
+    let bad = f.contains(F::NEWNS | F::FS)
+        || f.contains(F::NEWUSER | F::FS)
+        || (f.contains(F::THREAD) && !f.contains(F::SIGHAND))
+        || (f.contains(F::SIGHAND) && !f.contains(F::VM))
+        || (f.contains(F::PARENT) && caller_is_init)
+        || (f.contains(F::THREAD) && f.intersects(F::NEWUSER | F::NEWPID))
+        || f.contains(F::SIGHAND | F::CLEAR_SIGHAND)
+        || f.contains(F::PIDFD | F::DETACHED);
+    if bad {
+        return Err(Errno::EINVAL);
+    }
+    if f.intersects(F::NAMESPACES.difference(F::NEWUSER)) && !f.contains(F::NEWUSER) && !admin {
+        return Err(Errno::EPERM);
+    }
+    if f.intersects(UNSUPPORTED) { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// Makes a child of the calling thread; gives its id.
+pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
+    let cred = cx.cred();
+    check(req, cx.process().is_init(), cred.capable(Cap::SysAdmin))?;
+    if req.tid.is_some() && !cred.capable(Cap::CheckpointRestore) && !cred.capable(Cap::SysAdmin) {
+        return Err(Errno::EPERM);
+    }
+    let user = cx.task.user();
+    check_count(cx, &user)?;
+    let tid = {
+        let mut tree = tree::lock();
+        match req.tid {
+            Some(wanted) => tree.reserve(wanted)?,
+            None => tree.next_number()?,
+        }
+    };
+    let made = build(cx, req, tid, user);
+    tree::lock().settle(tid);
+    let (task, vfork) = made?;
+    if let Some(thread) = task.thread() {
+        thread.start();
+    }
+    drop(task);
+    if let Some(done) = vfork {
+        // Killed while waiting: the child keeps the address space alive by itself.
+        let _ = done.wait_killable();
+    }
+    Ok(tid)
+}
+
+fn check_count(cx: &Cx, user: &UserCounts) -> Result<(), Errno> {
+    let limit = cx.process().limits.soft(Resource::Nproc);
+    let cred = cx.cred();
+    let privileged = user.uid() == 0 || cred.capable(Cap::SysResource) || cred.capable(Cap::SysAdmin);
+    if (u64::from(user.tasks()) >= limit && !privileged) || tree::lock().task_count() >= max_tasks() {
+        return Err(Errno::EAGAIN);
+    }
+    Ok(())
+}
+
+/// The most threads the machine's memory bears (`kernel.threads-max`).
+pub fn max_tasks() -> usize {
+    let pages = machine::mem::extent().1 as usize;
+    // An eighth of memory in the smallest stacks, as Linux has it.
+    (pages / 8 / 4).clamp(64, tree::PID_MAX as usize)
+}
+
+type Made = (Arc<Task>, Option<Arc<Completion>>);
+
+fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>) -> Result<Made, Errno> {
+    use CloneFlags as F;
+    let f = req.flags;
+    let handles = child_handles(cx, f)?;
+    let parent = cx.process().clone();
+    let process = if f.contains(F::THREAD) { parent.clone() } else { Arc::new(child_process(cx, req, tid)) };
+    let comm = cx.task.comm();
+    let task = Arc::new(Task::new(tid, process.clone(), handles.clone(), comm, user));
+    task.blocked.store(cx.task.blocked().0, Relaxed);
+    task.personality.store(cx.task.personality.load(Relaxed), Relaxed);
+    task.timer_slack_ns.store(cx.task.timer_slack_ns.load(Relaxed), Relaxed);
+
+    let mut child = Cx::new(task.clone(), child_registers(cx, req)?, handles);
+    if f.contains(F::CHILD_CLEARTID) {
+        child.clear_child_tid = req.child_tid;
+    }
+    if !f.contains(F::VM) || f.contains(F::VFORK) {
+        child.signal.altstack = cx.signal.altstack;
+    }
+    if !f.contains(F::VM) {
+        rseq::inherit(&mut child, cx);
+    }
+    let set_tid = if f.contains(F::CHILD_SETTID) { req.child_tid } else { 0 };
+    let pidfd = tell_parent(cx, req, tid, &task)?;
+    let name = core::str::from_utf8(&comm).unwrap_or_default().trim_end_matches('\0');
+    let spawned = sched::spawn(name, Some(task.clone()), Box::new(move || first_steps(child, set_tid)));
+    let thread = match spawned {
+        Ok(thread) => thread,
+        Err(_) => {
+            if let Some(fd) = pidfd {
+                let _ = cx.files().close(fd);
+            }
+            return Err(Errno::ENOMEM);
+        }
+    };
+    if let Some(mine) = cx.task.thread() {
+        thread.inherit(mine, cx.task.resets_on_fork());
+    }
+    task.set_thread(&thread);
+    let vfork = f.contains(F::VFORK).then(|| {
+        let done = Arc::new(Completion::new());
+        task.set_vfork(done.clone());
+        done
+    });
+    enter(cx, req, &task, &process, &parent);
+    Ok((task, vfork))
+}
+
+/// Writes the ids the parent asked for; gives the pidfd.
+fn tell_parent(cx: &Cx, req: &Request, tid: i32, task: &Arc<Task>) -> Result<Option<i32>, Errno> {
+    let f = req.flags;
+    let mut pidfd = None;
+    if f.contains(CloneFlags::PIDFD) {
+        let fd = pidfd::install(cx, task, f.contains(CloneFlags::THREAD), false)?;
+        if let Err(e) = cx.mm().write_bytes(VirtAddr(req.pidfd), fd.as_bytes()) {
+            let _ = cx.files().close(fd);
+            return Err(e);
+        }
+        pidfd = Some(fd);
+    }
+    if f.contains(CloneFlags::PARENT_SETTID) {
+        // As on Linux a bad pointer is not an error here.
+        let _ = cx.mm().write_bytes(VirtAddr(req.parent_tid), tid.as_bytes());
+    }
+    Ok(pidfd)
+}
+
+fn child_handles(cx: &Cx, f: CloneFlags) -> Result<Handles, Errno> {
+    let mut cred = cx.cred().clone();
+    if f.contains(CloneFlags::NNP) && !cred.no_new_privs {
+        Arc::make_mut(&mut cred).no_new_privs = true;
+    }
+    Ok(Handles {
+        files: if f.contains(CloneFlags::FILES) { cx.files().clone() } else { cx.files().fork()? },
+        fs: if f.contains(CloneFlags::FS) { cx.fs().clone() } else { cx.fs().fork() },
+        mm: if f.contains(CloneFlags::VM) { cx.mm().clone() } else { cx.mm().fork()? },
+        cred,
+    })
+}
+
+fn child_process(cx: &Cx, req: &Request, pid: i32) -> Process {
+    let me = cx.process();
+    let f = req.flags;
+    let hand = me.sig().hand.clone();
+    let hand =
+        if f.contains(CloneFlags::SIGHAND) { hand } else { Arc::new(hand.fork(f.contains(CloneFlags::CLEAR_SIGHAND))) };
+    let limits: Limits = me.limits.fork();
+    let (parent, parent_tid, exit_signal) = if f.contains(CloneFlags::PARENT) {
+        let family = me.family();
+        (family.parent.clone(), family.parent_tid, family.exit_signal)
+    } else {
+        (Arc::downgrade(me), cx.task.tid(), req.exit_signal)
+    };
+    let parts =
+        Parts { pid, limits, hand, group: me.group(), parent, parent_tid, exit_signal, exe: me.exe(), auxv: me.auxv() };
+    let child = Process::new(parts);
+    child.dumpable.store(me.dumpable.load(Relaxed), Relaxed);
+    child.oom_score_adj.store(me.oom_score_adj.load(Relaxed), Relaxed);
+    child.thp_disable.store(me.thp_disable.load(Relaxed), Relaxed);
+    child.under_subreaper.store(me.subreaper.load(Relaxed) || me.under_subreaper.load(Relaxed), Relaxed);
+    child
+}
+
+fn child_registers(cx: &mut Cx, req: &Request) -> Result<UserCtx, Errno> {
+    let mut user = cx.user.fork().map_err(|_| Errno::ENOMEM)?;
+    user.regs.rax = 0;
+    user.regs.orig_rax = u64::MAX;
+    if let Some(sp) = req.stack {
+        user.regs.rsp = sp;
+    }
+    if req.flags.contains(CloneFlags::SETTLS) {
+        if req.tls >= machine::USER_MAX {
+            return Err(Errno::EPERM);
+        }
+        user.fs_base = req.tls;
+    }
+    Ok(user)
+}
+
+/// The child's first steps, on its own stack and in its own address space.
+fn first_steps(cx: Cx, set_tid: u64) {
+    if set_tid != 0 {
+        // As on Linux a bad pointer is the child's own affair.
+        let _ = cx.mm().write_bytes(VirtAddr(set_tid), cx.task.tid().as_bytes());
+    }
+    run::run(cx);
+}
+
+/// The child becomes visible.
+fn enter(cx: &Cx, req: &Request, task: &Arc<Task>, process: &Arc<Process>, me: &Arc<Process>) {
+    let mut tree = tree::lock();
+    tree.add_task(task);
+    let is_thread = req.flags.contains(CloneFlags::THREAD);
+    if !is_thread {
+        // Our group and parent may have changed since we looked.
+        let (group, parent, parent_tid) = {
+            let mine = me.family();
+            (mine.group.clone(), mine.parent.clone(), mine.parent_tid)
+        };
+        {
+            let mut family = process.family();
+            family.group = group;
+            if req.flags.contains(CloneFlags::PARENT) {
+                family.parent = parent;
+                family.parent_tid = parent_tid;
+            }
+        }
+        tree.add_process(process);
+        let parent = process.family().parent.upgrade();
+        if let Some(parent) = parent {
+            parent.family().children.push(process.clone());
+        }
+    }
+    let mut state = process.sig();
+    state.threads.push(task.clone());
+    let dying = state.group_exit.is_some() || state.exec_by.is_some_and(|by| by != cx.task.tid());
+    if is_thread && dying {
+        crate::signal::send::kill_thread(task);
+    } else if state.stop.is_some() {
+        task.work.set(work::SIGNAL);
+    }
+}
+
+/// Links used when there is no parent: the first process.
+pub(crate) const NO_PARENT: Weak<Process> = Weak::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_go_together_as_the_manual_says() {
+        use CloneFlags as F;
+        let req = |flags| Request { flags, ..Request::default() };
+        for bad in [
+            F::THREAD,
+            F::THREAD | F::VM,
+            F::SIGHAND,
+            F::NEWNS | F::FS,
+            F::SIGHAND | F::VM | F::CLEAR_SIGHAND,
+            F::PIDFD | F::DETACHED,
+        ] {
+            assert_eq!(check(&req(bad), false, true), Err(Errno::EINVAL), "{bad:?}");
+        }
+        let threads = F::VM | F::FS | F::FILES | F::SIGHAND | F::THREAD | F::SETTLS | F::CHILD_CLEARTID;
+        assert_eq!(check(&req(threads), false, false), Ok(()));
+        assert_eq!(check(&req(F::PARENT), true, true), Err(Errno::EINVAL));
+        assert_eq!(check(&req(F::NEWNET), false, false), Err(Errno::EPERM));
+        assert_eq!(check(&req(F::NEWNET), false, true), Err(Errno::EINVAL));
+    }
+}

@@ -1,0 +1,82 @@
+//! The first process: made by the kernel, then turned into a user process by exec.
+
+use crate::exec::stack::Strings;
+use crate::exec::{self, Program};
+use crate::limits::Limits;
+use crate::process::{Parts, Process};
+use crate::signal::hand::SigHand;
+use crate::task::{Handles, Task};
+use crate::users::UserCounts;
+use crate::{Cx, fork, run, tree};
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use machine::user::UserCtx;
+use mm::Mm;
+use vfs::walk::Start;
+use vfs::{Cred, FdTable, FsContext};
+
+/// Makes process 1 and runs `path` in it, with `fs` as its directories; `prepare` runs first in its context (opening its standard
+/// descriptors). `failed` is called when the program cannot be run.
+pub fn spawn_init(
+    path: Vec<u8>,
+    argv: Vec<Vec<u8>>,
+    envp: Vec<Vec<u8>>,
+    fs: Arc<FsContext>,
+    prepare: fn(&mut Cx),
+    failed: fn(&[u8], Errno),
+) -> Result<(), Errno> {
+    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred: Cred::root() };
+    let (group, pid) = {
+        let mut tree = tree::lock();
+        let pid = tree.next_number()?;
+        (tree.new_session(pid), pid)
+    };
+    let process = Arc::new(Process::new(Parts {
+        pid,
+        limits: Limits::initial(fork::max_tasks() as u64 / 2),
+        hand: Arc::new(SigHand::default()),
+        group,
+        parent: fork::NO_PARENT,
+        parent_tid: 0,
+        exit_signal: None,
+        exe: None,
+        auxv: Arc::new([]),
+    }));
+    let task = Arc::new(Task::new(pid, process.clone(), handles.clone(), exec::boot_comm(), UserCounts::of(0)));
+    let cx = Cx::new(task.clone(), UserCtx::new().map_err(|_| Errno::ENOMEM)?, handles);
+    let body = Box::new(move || begin(cx, &path, &argv, &envp, prepare, failed));
+    let thread = sched::spawn("init", Some(task.clone()), body).map_err(|_| Errno::ENOMEM)?;
+    task.set_thread(&thread);
+    {
+        let mut tree = tree::lock();
+        tree.add_task(&task);
+        tree.add_process(&process);
+        tree.settle(pid);
+    }
+    process.sig().threads.push(task);
+    thread.start();
+    Ok(())
+}
+
+fn begin(mut cx: Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>], prepare: fn(&mut Cx), failed: fn(&[u8], Errno)) {
+    prepare(&mut cx);
+    match load(&mut cx, path, argv, envp) {
+        Ok(()) => run::run(cx),
+        Err(e) => failed(path, e),
+    }
+}
+
+fn load(cx: &mut Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<(), Errno> {
+    let file = {
+        let dirs = cx.fs().dirs();
+        let start = Start::new(&dirs.root, &dirs.cwd, cx.cred());
+        exec::open_exec(&start, path, true, &cx.caller())?
+    };
+    let mut program =
+        Program { file, name: path.to_vec(), argv: Strings::default(), envp: Strings::default(), unreachable: false };
+    argv.iter().try_for_each(|s| program.argv.push(s))?;
+    envp.iter().try_for_each(|s| program.envp.push(s))?;
+    exec::execve(cx, program)
+}

@@ -1,0 +1,157 @@
+//! The life of a user thread: user mode, system call, fault, and what has to be done before going back.
+
+use crate::signal::frame::Trap;
+use crate::signal::{Next, deliver, force};
+use crate::{Cx, exit, rseq, work};
+use abi::signal::{SigInfo, Signal, si};
+use machine::VirtAddr;
+use machine::sync::Once;
+use machine::user::{Exit, Fault};
+use mm::{Access, FaultError};
+use sched::{Flags, Thread};
+
+/// Carries out the system call in the registers and gives what goes into the result register.
+pub type Dispatch = fn(&mut Cx) -> i64;
+
+static DISPATCH: Once<Dispatch> = Once::new();
+
+/// Installs the dispatcher; once, by the kernel crate.
+pub fn set_dispatch(dispatch: Dispatch) {
+    let _ = DISPATCH.set(dispatch);
+}
+
+fn no_calls(_cx: &mut Cx) -> i64 {
+    abi::Errno::ENOSYS.to_ret()
+}
+
+/// Runs the thread until it ends.
+pub fn run(mut cx: Cx) {
+    let Some(thread) = cx.task.thread().cloned() else { return };
+    let dispatch = DISPATCH.get().copied().unwrap_or(no_calls);
+    let mut in_call = false;
+    loop {
+        if (thread.flags() != 0 || cx.task.work.any())
+            && let Some(status) = before_user(&mut cx, &thread, in_call)
+        {
+            exit::exit(cx, status);
+            return;
+        }
+        thread.user_enter();
+        let why = cx.user.run();
+        thread.user_exit();
+        in_call = matches!(why, Exit::Syscall);
+        match why {
+            Exit::Syscall => cx.user.regs.rax = dispatch(&mut cx) as u64,
+            Exit::Fault(f) => fault(&mut cx, &f),
+            Exit::Exception { vector, code } => exception(&mut cx, vector, code),
+            Exit::Interrupt => {}
+        }
+    }
+}
+
+/// Does what keeps the thread from user mode; gives the wait status when it is to end.
+#[cold]
+fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
+    if !from_call {
+        cx.user.regs.orig_rax = u64::MAX;
+    }
+    // rt_sigreturn leaves no call behind that could be restarted.
+    let mut in_call = from_call && cx.user.regs.orig_rax != u64::MAX;
+    loop {
+        if thread.flags() & Flags::NEED_RESCHED != 0 {
+            sched::schedule();
+        }
+        let todo = cx.task.work.get();
+        if todo & work::EXIT != 0 {
+            return Some(cx.ending);
+        }
+        if todo & work::NOTE != 0 {
+            for note in cx.task.take_notes() {
+                note(cx);
+            }
+        }
+        if todo & (work::SIGNAL | work::RESTORE_MASK) != 0 {
+            match deliver::deliver(cx, in_call) {
+                Next::User => in_call = false,
+                Next::Exit(status) => return Some(status),
+            }
+        }
+        if todo & work::RSEQ != 0 {
+            rseq::update(cx, from_call);
+        }
+        let flags = thread.flags();
+        if flags & Flags::NEED_RESCHED == 0 && !cx.task.work.any() {
+            if flags != 0 {
+                // Reasons of others than us are over once we are here. Whoever comes now has set his bit of `work` first.
+                thread.clear_flags(flags);
+                if cx.task.work.any() {
+                    continue;
+                }
+            }
+            return None;
+        }
+    }
+}
+
+/// A page fault of user code.
+fn fault(cx: &mut Cx, f: &Fault) {
+    let access = Access { write: f.write, exec: f.exec };
+    let failed = match cx.mm().fault(VirtAddr(f.addr), access) {
+        Ok(()) => {
+            cx.task.count_fault(false);
+            return;
+        }
+        // The out-of-memory handler has chosen a victim: the instruction is tried again, or we are the victim.
+        Err(FaultError::Oom) => return,
+        Err(e) => e,
+    };
+    let (sig, code) = match failed {
+        FaultError::AccErr => (Signal::SEGV, si::SEGV_ACCERR),
+        FaultError::BusAdrErr => (Signal::BUS, si::BUS_ADRERR),
+        FaultError::MapErr | FaultError::Oom => (Signal::SEGV, si::SEGV_MAPERR),
+    };
+    let bits = u64::from(f.present) | u64::from(f.write) << 1 | 4 | u64::from(f.exec) << 4;
+    cx.signal.trap = Trap { number: 14, code: bits, cr2: f.addr };
+    force(cx, sig, &SigInfo::fault(sig, code, f.addr));
+}
+
+/// Another exception of user code.
+fn exception(cx: &mut Cx, vector: u8, code: u64) {
+    let rip = cx.user.regs.rip;
+    let info = match vector {
+        0 => SigInfo::fault(Signal::FPE, si::FPE_INTDIV, rip),
+        1 => SigInfo::fault(Signal::TRAP, si::TRAP_TRACE, rip),
+        3 => SigInfo::kernel(Signal::TRAP),
+        6 => SigInfo::fault(Signal::ILL, si::ILL_ILLOPN, rip),
+        10..=12 => SigInfo::kernel(Signal::BUS),
+        16 | 19 => match float_code(cx, vector) {
+            Some(code) => SigInfo::fault(Signal::FPE, code, rip),
+            // The cause is gone already (a race with the program's own clean-up): go on.
+            None => return,
+        },
+        17 => SigInfo::fault(Signal::BUS, si::BUS_ADRALN, 0),
+        _ => SigInfo::kernel(Signal::SEGV),
+    };
+    cx.signal.trap = Trap { number: u64::from(vector), code, cr2: cx.signal.trap.cr2 };
+    if let Some(sig) = Signal::from_raw(info.signo) {
+        force(cx, sig, &info);
+    }
+}
+
+/// Which floating-point exception it was: of the x87 unit (vector 16) or of SSE (19).
+fn float_code(cx: &mut Cx, vector: u8) -> Option<i32> {
+    let state = cx.xstate_head()?;
+    let half = |at: usize| state.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+    let raised = match vector {
+        16 => half(2) & !half(0),
+        _ => half(24) & !(half(24) >> 7),
+    };
+    Some(match raised {
+        r if r & 0x01 != 0 => si::FPE_FLTINV,
+        r if r & 0x04 != 0 => si::FPE_FLTDIV,
+        r if r & 0x08 != 0 => si::FPE_FLTOVF,
+        r if r & 0x12 != 0 => si::FPE_FLTUND,
+        r if r & 0x20 != 0 => si::FPE_FLTRES,
+        _ => return None,
+    })
+}

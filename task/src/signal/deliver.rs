@@ -1,0 +1,212 @@
+//! Taking signals on the way to user mode: handlers, default actions, restart of the interrupted call.
+
+use super::hand::{Default, default_action};
+use super::{frame, mask, send, stop};
+use crate::{Cx, tree, work};
+use abi::Errno;
+use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, Signal};
+use core::sync::atomic::Ordering;
+use machine::user::Regs;
+
+/// What a thread does after it has looked at its signals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Back to user mode.
+    User,
+    /// It ends, with this wait status if it is the last of its group.
+    Exit(i32),
+}
+
+/// Number of restart_syscall(2).
+const NR_RESTART_SYSCALL: u64 = 219;
+/// Length of the `syscall` instruction.
+const SYSCALL_LEN: u64 = 2;
+
+/// How the result of an interrupted call is turned into a restart or EINTR. `handler`: the flags of the action that will
+/// run, `None` when no handler runs.
+pub fn restart(regs: &mut Regs, handler: Option<SaFlags>) {
+    let code = (regs.rax as i64).checked_neg().and_then(|v| u32::try_from(v).ok()).and_then(Errno::from_raw);
+    let again = match (code, handler) {
+        (Some(Errno::ERESTARTNOINTR), _) => true,
+        (Some(Errno::ERESTARTSYS), Some(flags)) => flags.contains(SaFlags::RESTART),
+        (Some(Errno::ERESTARTNOHAND | Errno::ERESTART_RESTARTBLOCK), Some(_)) => false,
+        (Some(Errno::ERESTARTSYS | Errno::ERESTARTNOHAND), None) => true,
+        (Some(Errno::ERESTART_RESTARTBLOCK), None) => {
+            regs.orig_rax = NR_RESTART_SYSCALL;
+            true
+        }
+        _ => return,
+    };
+    if again {
+        regs.rax = regs.orig_rax;
+        regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
+    } else {
+        regs.rax = Errno::EINTR.to_ret() as u64;
+    }
+}
+
+/// Takes what is pending. `in_call`: the thread comes from a system call, whose result may ask for a restart.
+pub(crate) fn deliver(cx: &mut Cx, mut in_call: bool) -> Next {
+    loop {
+        match next_action(cx) {
+            Step::Exit(status) => return Next::Exit(status),
+            Step::Again => {}
+            Step::Handler(action, info) => {
+                if in_call {
+                    restart(&mut cx.user.regs, Some(action.flags()));
+                    in_call = false;
+                }
+                run_handler(cx, &action, &info);
+            }
+            Step::None => break,
+        }
+    }
+    if in_call {
+        restart(&mut cx.user.regs, None);
+    }
+    if let Some(old) = cx.signal.saved_mask.take() {
+        cx.task.work.clear(work::RESTORE_MASK);
+        mask::set_blocked(&cx.task, old);
+    }
+    Next::User
+}
+
+enum Step {
+    Exit(i32),
+    Again,
+    Handler(SigAction, SigInfo),
+    None,
+}
+
+fn next_action(cx: &mut Cx) -> Step {
+    let process = cx.process().clone();
+    let mut state = process.sig();
+    if let Some(status) = state.group_exit {
+        return Step::Exit(status);
+    }
+    if state.exec_by.is_some_and(|tid| tid != cx.task.tid()) {
+        return Step::Exit(0);
+    }
+    if let Some(why) = state.tell_parent.take() {
+        drop(state);
+        stop::tell_parent(&process, why);
+        return Step::Again;
+    }
+    if state.stop.is_some() {
+        drop(state);
+        stop::park(cx);
+        return Step::Again;
+    }
+    let wanted = abi::signal::SigSet(!cx.task.blocked().0);
+    let Some(taken) = mask::take_locked(&cx.task, &mut state, wanted) else {
+        mask::recalculate(&cx.task, &state);
+        return Step::None;
+    };
+    let Some(sig) = Signal::from_raw(taken.info.signo) else { return Step::Again };
+    let action = state.hand.get(sig);
+    if action.handler > SIG_IGN {
+        if action.flags().contains(SaFlags::RESETHAND) {
+            state.hand.set(sig, SigAction { handler: SIG_DFL, ..action });
+        }
+        drop(state);
+        return Step::Handler(action, mask::finish(taken));
+    }
+    let default = default_action(sig);
+    if action.handler == SIG_IGN || default == Default::Ignore || (process.is_init() && sig != Signal::KILL) {
+        drop(state);
+        mask::finish(taken);
+        return Step::Again;
+    }
+    if default == Default::Stop {
+        drop(state);
+        if sig != Signal::STOP && is_orphaned(cx) {
+            return Step::Again;
+        }
+        stop::begin(&mut process.sig(), sig);
+        return Step::Again;
+    }
+    let status = i32::from(sig.number());
+    send::begin_group_exit(&mut state, status, Some(&cx.task));
+    Step::Exit(status)
+}
+
+/// Terminal stops do nothing in an orphaned group: nobody could continue it.
+fn is_orphaned(cx: &Cx) -> bool {
+    let group = cx.process().group();
+    tree::lock().is_orphaned(&group, None)
+}
+
+fn run_handler(cx: &mut Cx, action: &SigAction, info: &SigInfo) {
+    let Some(sig) = Signal::from_raw(info.signo) else { return };
+    crate::rseq::before_signal(cx);
+    let old = cx.signal.saved_mask.take();
+    if old.is_some() {
+        cx.task.work.clear(work::RESTORE_MASK);
+    }
+    let blocked = cx.task.blocked();
+    if frame::push(cx, action, info, old.unwrap_or(blocked)).is_err() {
+        // No room for the frame: nothing can be told to the program any more.
+        if sig == Signal::SEGV {
+            cx.process().sig().hand.set(Signal::SEGV, SigAction::default());
+        }
+        force(cx, Signal::SEGV, &SigInfo::kernel(Signal::SEGV));
+        return;
+    }
+    let mut new = blocked.union(action.mask);
+    if !action.flags().contains(SaFlags::NODEFER) {
+        new = new.with(sig);
+    }
+    mask::set_blocked(&cx.task, new);
+}
+
+/// Sends the thread a signal about its own instruction: it cannot be blocked or ignored away.
+pub fn force(cx: &Cx, sig: Signal, info: &SigInfo) {
+    let task = &cx.task;
+    let mut state = task.process().sig();
+    let action = state.hand.get(sig);
+    if task.process().is_init() && action.handler == SIG_DFL {
+        // Even the first process does not survive its own faults.
+        send::begin_group_exit(&mut state, i32::from(sig.number()), None);
+        return;
+    }
+    let blocked = task.blocked().has(sig);
+    if blocked || action.handler == SIG_IGN {
+        state.hand.set(sig, SigAction::default());
+        task.blocked.store(task.blocked().without(sig).0, Ordering::Relaxed);
+    }
+    let user = task.user();
+    let pay = super::queue::Payment { user: &user, limit: u64::MAX };
+    // A signal that is pending already tells as much.
+    let _ = task.private.lock().add(sig, info, &pay, None);
+    send::nudge(task);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(code: i64, handler: Option<SaFlags>) -> (i64, u64, u64) {
+        let mut regs = Regs { rax: code as u64, orig_rax: 35, rip: 0x1002, ..Regs::default() };
+        restart(&mut regs, handler);
+        (regs.rax as i64, regs.rip, regs.orig_rax)
+    }
+
+    #[test]
+    fn calls_restart_by_the_rules_of_signal_7() {
+        let (plain, again) = (Some(SaFlags::empty()), Some(SaFlags::RESTART));
+        let eintr = (-4, 0x1002, 35);
+        let redo = (35, 0x1000, 35);
+        for (code, none, without, with) in [
+            (Errno::ERESTARTSYS, redo, eintr, redo),
+            (Errno::ERESTARTNOINTR, redo, redo, redo),
+            (Errno::ERESTARTNOHAND, redo, eintr, eintr),
+            (Errno::ERESTART_RESTARTBLOCK, (219, 0x1000, 219), eintr, eintr),
+        ] {
+            assert_eq!(run(code.to_ret(), None), none, "{code}");
+            assert_eq!(run(code.to_ret(), plain), without, "{code}");
+            assert_eq!(run(code.to_ret(), again), with, "{code}");
+        }
+        assert_eq!(run(5, plain), (5, 0x1002, 35));
+        assert_eq!(run(-4, again), eintr);
+    }
+}

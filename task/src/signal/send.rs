@@ -1,0 +1,224 @@
+//! Sending signals.
+
+use super::queue::{Origin, Payment};
+use crate::process::{Process, SigState};
+use crate::task::Task;
+use crate::tree::{self, Group};
+use crate::work;
+use abi::Errno;
+use abi::resource::Resource;
+use abi::signal::{SIG_DFL, SigInfo, SigSet, Signal, si};
+use alloc::sync::Arc;
+use vfs::Cred;
+use vfs::cred::Cap;
+
+use super::hand::{Default, default_action};
+
+/// Sends to a process as a whole. A zombie swallows it.
+pub fn send_process(to: &Arc<Process>, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
+    send(to, None, sig, info, None)
+}
+
+/// Sends to one thread.
+pub fn send_task(to: &Arc<Task>, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
+    send(to.process(), Some(to), sig, info, None)
+}
+
+/// Sends for someone who wants to know when the signal is taken (a POSIX timer). `Ok(false)` when it was pending already.
+pub fn send_from(
+    to: &Arc<Process>,
+    thread: Option<&Arc<Task>>,
+    sig: Signal,
+    info: &SigInfo,
+    origin: Arc<dyn Origin>,
+) -> Result<(), Errno> {
+    send(to, thread, sig, info, Some(origin))
+}
+
+/// Sends to every member of a process group; ESRCH when it has none.
+pub fn send_group(group: &Group, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
+    let mut result = Err(Errno::ESRCH);
+    for member in group.members() {
+        let sent = send_process(&member, sig, info);
+        if sent.is_ok() || result.is_err() {
+            result = sent;
+        }
+    }
+    result
+}
+
+fn send(
+    to: &Arc<Process>,
+    thread: Option<&Arc<Task>>,
+    sig: Signal,
+    info: &SigInfo,
+    origin: Option<Arc<dyn Origin>>,
+) -> Result<(), Errno> {
+    let mut state = to.sig();
+    let Some(main) = thread.or(state.threads.first()).cloned() else { return Ok(()) };
+    if !prepare(to, &mut state, &main, sig, info) {
+        return Ok(());
+    }
+    let user = main.user();
+    let pay = Payment { user: &user, limit: to.limits.soft(Resource::Sigpending) };
+    let added = match thread {
+        Some(t) => t.private.lock().add(sig, info, &pay, origin)?,
+        None => state.pending.add(sig, info, &pay, origin)?,
+    };
+    if added {
+        complete(to, &mut state, &main, thread.is_some(), sig);
+    }
+    Ok(())
+}
+
+/// Side effects of a signal on stops, and whether it is worth queueing.
+fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, info: &SigInfo) -> bool {
+    if state.group_exit.is_some() {
+        return false;
+    }
+    if SigSet::STOPS.has(sig) {
+        discard_everywhere(state, SigSet::EMPTY.with(Signal::CONT));
+    } else if sig == Signal::CONT {
+        discard_everywhere(state, SigSet::STOPS);
+        super::stop::cont(to, state);
+    }
+    !is_ignored(to, state, main, sig, info.code)
+}
+
+fn discard_everywhere(state: &mut SigState, set: SigSet) {
+    state.pending.discard(set);
+    for t in &state.threads {
+        t.private.lock().discard(set);
+    }
+}
+
+/// A blocked signal is never ignored: its action may be another one when it is unblocked.
+fn is_ignored(to: &Process, state: &SigState, main: &Task, sig: Signal, code: i32) -> bool {
+    if main.blocked().has(sig) {
+        return false;
+    }
+    // The first process gets only what it has a handler for, unless the kernel itself forces it.
+    if to.is_init() && state.hand.get(sig).handler == SIG_DFL {
+        let forced = code == si::KERNEL && SigSet::UNBLOCKABLE.has(sig);
+        return !forced;
+    }
+    state.hand.ignores(sig)
+}
+
+/// Finds a thread for the signal and nudges it; a signal that ends the process is seen to at once.
+fn complete(to: &Arc<Process>, state: &mut SigState, main: &Arc<Task>, only_main: bool, sig: Signal) {
+    let wants = |t: &Arc<Task>| (sig == Signal::KILL || !t.blocked().has(sig)) && !t.work.has(work::EXIT);
+    let chosen = if wants(main) && (only_main || !main.work.has(work::SIGNAL)) {
+        Some(main)
+    } else if only_main {
+        None
+    } else {
+        let idle = state.threads.iter().find(|t| wants(t) && !t.work.has(work::SIGNAL));
+        idle.or_else(|| state.threads.iter().find(|t| wants(t)))
+    };
+    let Some(chosen) = chosen.cloned() else { return };
+    let action = state.hand.get(sig);
+    let fatal = action.handler == SIG_DFL
+        && matches!(default_action(sig), Default::Terminate | Default::Core)
+        && !chosen.awaited().has(sig);
+    if fatal && (sig == Signal::KILL || !to.is_init()) {
+        begin_group_exit(state, i32::from(sig.number()), None);
+        return;
+    }
+    nudge(&chosen);
+}
+
+/// Tells a thread to look for signals.
+pub(crate) fn nudge(task: &Task) {
+    task.work.set(work::SIGNAL);
+    task.nudge();
+}
+
+/// Every thread of the group ends; `status` is the wait status unless one was set before. `but` needs no telling.
+pub(crate) fn begin_group_exit(state: &mut SigState, status: i32, but: Option<&Task>) {
+    if state.group_exit.is_none() {
+        state.group_exit = Some(status);
+    }
+    // A stopped group must run to end.
+    state.stop = None;
+    for t in &state.threads {
+        if but.is_some_and(|b| b.tid() == t.tid()) {
+            continue;
+        }
+        kill_thread(t);
+    }
+}
+
+/// One thread is to end.
+pub(crate) fn kill_thread(task: &Task) {
+    task.work.set(work::SIGNAL);
+    if let Some(thread) = task.thread() {
+        thread.set_fatal(true);
+    }
+}
+
+/// Whether a process with credentials `from` in `sender` may send `sig` to `to` (kill(2)).
+pub fn may_send(sender: &Arc<Process>, from: &Cred, to: &Arc<Process>, sig: Option<Signal>) -> Result<(), Errno> {
+    if Arc::ptr_eq(sender, to) {
+        return Ok(());
+    }
+    let target = to.cred();
+    let same_user =
+        from.euid == target.suid || from.euid == target.uid || from.uid == target.suid || from.uid == target.uid;
+    if same_user || from.capable(Cap::Kill) {
+        return Ok(());
+    }
+    if sig == Some(Signal::CONT) && Arc::ptr_eq(&sender.session(), &to.session()) {
+        return Ok(());
+    }
+    Err(Errno::EPERM)
+}
+
+/// kill(2): `sig` is `None` for the permission check alone.
+pub fn kill(cx: &crate::Cx, pid: i32, sig: Option<Signal>) -> Result<(), Errno> {
+    let me = cx.process();
+    let send_one = |p: &Arc<Process>| -> Result<(), Errno> {
+        may_send(me, cx.cred(), p, sig)?;
+        let Some(sig) = sig else { return Ok(()) };
+        send_process(p, sig, &SigInfo::user(sig, si::USER, me.pid() as u32, cx.cred().uid))
+    };
+    match pid {
+        1.. if pid == me.pid() => send_one(me),
+        1.. => {
+            let found = {
+                let tree = tree::lock();
+                tree.process(pid).or_else(|| tree.task(pid).map(|t| t.process())).cloned()
+            };
+            send_one(&found.ok_or(Errno::ESRCH)?)
+        }
+        i32::MIN => Err(Errno::ESRCH),
+        -1 => {
+            let others = tree::all_processes();
+            let others = others.iter().filter(|p| !p.is_init() && !Arc::ptr_eq(p, me));
+            let mut result = Err(Errno::ESRCH);
+            let mut any = false;
+            for p in others {
+                let sent = send_one(p);
+                if !any {
+                    result = Ok(());
+                }
+                any = true;
+                if sent.is_err() && sent != Err(Errno::EPERM) {
+                    result = sent;
+                }
+            }
+            result
+        }
+        _ => {
+            let group = if pid == 0 { me.group() } else { tree::find_group(-pid).ok_or(Errno::ESRCH)? };
+            let mut result = Err(Errno::ESRCH);
+            let mut done = false;
+            for p in group.members() {
+                let sent = send_one(&p);
+                done |= sent.is_ok();
+                result = sent;
+            }
+            if done { Ok(()) } else { result }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Waiting for children: wait4(2) and waitid(2).
+
+use crate::process::{Life, Process};
+use crate::usage::Sum;
+use crate::{Cx, exit, tree};
+use abi::Errno;
+use abi::signal::{Signal, si};
+use abi::wait::{CONTINUED, WaitOptions, stopped};
+use alloc::sync::Arc;
+
+/// Which children are meant.
+#[derive(Clone)]
+pub enum Which {
+    /// All.
+    Any,
+    /// The one with this id.
+    Pid(i32),
+    /// Those in this process group.
+    Group(i32),
+    /// This one (a pidfd).
+    Process(Arc<Process>),
+}
+
+/// What a child did.
+#[derive(Clone, Copy)]
+pub struct Report {
+    /// Who.
+    pub pid: i32,
+    /// Its real user.
+    pub uid: u32,
+    /// Status word as wait4 gives it.
+    pub status: i32,
+    /// `CLD_*`.
+    pub code: i32,
+    /// Exit code or signal (`si_status`).
+    pub value: i32,
+    /// What it and its waited-for children have used.
+    pub usage: Sum,
+}
+
+/// Waits as the options say; `Ok(None)` with NOHANG when nothing has happened.
+pub fn wait(cx: &Cx, which: &Which, options: WaitOptions) -> Result<Option<Report>, Errno> {
+    let me = cx.process();
+    let tid = cx.task.tid();
+    // The common case, something to report, without the wait queue.
+    if let Some(done) = scan(me, tid, which, options) {
+        return done.map(Some);
+    }
+    if options.contains(WaitOptions::NOHANG) {
+        return Ok(None);
+    }
+    me.child_wait.wait_interruptible(|| scan(me, tid, which, options))?.map(Some)
+}
+
+/// Looks through the children once; `None` when some may still do what is waited for.
+fn scan(me: &Arc<Process>, tid: i32, which: &Which, options: WaitOptions) -> Option<Result<Report, Errno>> {
+    let mut tree = tree::lock();
+    let mut any = false;
+    let mut found = None;
+    {
+        let family = me.family();
+        for child in family.children.iter().filter(|c| eligible(c, tid, which, options)) {
+            any = true;
+            if let Some(report) = look(child, options) {
+                found = Some((child.clone(), report));
+                break;
+            }
+            if matches!(which, Which::Pid(_) | Which::Process(_)) {
+                break;
+            }
+        }
+    }
+    let Some((child, report)) = found else {
+        return if any { None } else { Some(Err(Errno::ECHILD)) };
+    };
+    let exited = matches!(report.code, si::CLD_EXITED | si::CLD_KILLED);
+    if exited && !options.contains(WaitOptions::NOWAIT) {
+        let own = child.usage().dead_threads;
+        me.usage().add_child(&own, &child.children_sum());
+        let gone = exit::reap(&mut tree, &child);
+        drop(tree);
+        child.exit_wait.wake_all();
+        drop(gone);
+    }
+    Some(Ok(report))
+}
+
+fn eligible(child: &Arc<Process>, tid: i32, which: &Which, options: WaitOptions) -> bool {
+    let meant = match which {
+        Which::Any => true,
+        Which::Pid(pid) => child.pid() == *pid,
+        Which::Process(p) => Arc::ptr_eq(p, child),
+        Which::Group(pgid) => child.group().pgid() == *pgid,
+    };
+    if !meant {
+        return false;
+    }
+    let family = child.family();
+    if options.contains(WaitOptions::NOTHREAD) && family.parent_tid != tid {
+        return false;
+    }
+    let is_clone = family.exit_signal != Some(Signal::CHLD);
+    options.contains(WaitOptions::ALL) || is_clone == options.contains(WaitOptions::CLONE)
+}
+
+/// What there is to report of one child.
+fn look(child: &Arc<Process>, options: WaitOptions) -> Option<Report> {
+    let keep = options.contains(WaitOptions::NOWAIT);
+    let life = child.life();
+    let make = |status: i32, code: i32, value: i32| {
+        let mut usage = if life == Life::Zombie { child.usage().dead_threads } else { child.sum() };
+        usage.add(&child.children_sum());
+        let uid = if life == Life::Zombie { child.last_cred().uid } else { child.cred().uid };
+        Some(Report { pid: child.pid(), uid, status, code, value, usage })
+    };
+    if life == Life::Zombie {
+        if !options.contains(WaitOptions::EXITED) {
+            return None;
+        }
+        let status = child.exit_status();
+        return match status & 0x7f {
+            0 => make(status, si::CLD_EXITED, status >> 8 & 0xff),
+            signal => make(status, si::CLD_KILLED, signal),
+        };
+    }
+    if life != Life::Running {
+        return None;
+    }
+    let (stop, cont) = {
+        let mut state = child.sig();
+        let stop = state.stop_report.filter(|_| options.contains(WaitOptions::STOPPED));
+        let cont = stop.is_none() && state.cont_report && options.contains(WaitOptions::CONTINUED);
+        if stop.is_some() && !keep {
+            state.stop_report = None;
+        }
+        if cont && !keep {
+            state.cont_report = false;
+        }
+        (stop, cont)
+    };
+    match stop {
+        Some(sig) => make(stopped(sig.number()), si::CLD_STOPPED, i32::from(sig.number())),
+        None if cont => make(CONTINUED, si::CLD_CONTINUED, i32::from(Signal::CONT.number())),
+        None => None,
+    }
+}
