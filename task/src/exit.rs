@@ -7,7 +7,8 @@ use crate::process::{Life, Process};
 use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::tree::{self, Tree};
-use crate::{Cx, jobs, usage, work};
+use crate::{Cx, futex, jobs, usage, work};
+use abi::futex::BITSET_MATCH_ANY;
 use abi::signal::{SigInfo, Signal, si};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,22 +18,7 @@ use machine::sync::{Once, SpinGuard};
 use sched::Flags;
 use zerocopy::IntoBytes;
 
-/// What other floors do when a thread ends.
-#[derive(Clone, Copy)]
-pub struct Hooks {
-    /// Robust futexes of the thread; its address space is still there.
-    pub robust_futexes: fn(&Cx),
-    /// Wakes one waiter of the futex at this address (CLONE_CHILD_CLEARTID).
-    pub futex_wake: fn(&Cx, VirtAddr),
-}
-
-static HOOKS: Once<Hooks> = Once::new();
 static INIT_GONE: Once<fn(i32)> = Once::new();
-
-/// Installs the futex code's part in the end of threads.
-pub fn set_hooks(hooks: Hooks) {
-    let _ = HOOKS.set(hooks);
-}
 
 /// Installs what happens when the first process ends (it gets the wait status).
 pub fn set_init_gone(f: fn(i32)) {
@@ -85,21 +71,19 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
 
 /// The thread leaves its address space (also on exec): robust futexes, the join word, a waiting vfork parent.
 pub(crate) fn release_memory(cx: &mut Cx) {
-    let hooks = HOOKS.get();
-    if cx.robust_list != 0 {
-        if let Some(h) = hooks {
-            (h.robust_futexes)(cx);
-        }
-        cx.robust_list = 0;
+    let robust = core::mem::take(&mut cx.robust_list);
+    if robust != 0 {
+        futex::walk_robust_list(cx.mm(), robust, cx.task.tid() as u32);
     }
     let word = core::mem::take(&mut cx.clear_child_tid);
     // Without another user of the memory nobody could see the word.
     if word != 0
         && Arc::strong_count(cx.mm()) > 2
         && cx.mm().write_bytes(VirtAddr(word), 0u32.as_bytes()).is_ok()
-        && let Some(h) = hooks
+        && let Ok(key) = futex::key(cx.mm(), VirtAddr(word), true)
     {
-        (h.futex_wake)(cx, VirtAddr(word));
+        // Nobody waits for such a word as a priority-inheriting one; if a program does, its waiter stays.
+        let _ = futex::wake(key, 1, BITSET_MATCH_ANY);
     }
     cx.task.release_vfork();
 }

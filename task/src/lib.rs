@@ -26,6 +26,7 @@ pub mod cx;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod futex;
 pub mod init;
 pub mod jobs;
 pub mod limits;
