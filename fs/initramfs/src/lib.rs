@@ -1,7 +1,7 @@
 //! The initial RAM file system: what the boot loader passed, unpacked into the root.
 //!
 //! Data flow: the image is a row of segments, each a bare cpio archive ([`cpio`]) or a gzip member that holds one
-//! ([`gzip`]), with zero bytes between. [`unpack`] reads them in order and calls a [`Tree`] for each entry; file bodies
+//! ([`gzip`]), with zero bytes between. [`unpack`] reads them in order and calls a [`Tree`] for each entry ([`unpack_at`]: a place in the mount tree); file bodies
 //! of bare archives are passed as slices of the image, so stored data is copied once, into the page cache.
 //!
 //! The image is the boot loader's and therefore untrusted: any bytes end in an [`Error`], never in a panic, and what was
@@ -14,8 +14,10 @@ extern crate alloc;
 
 pub mod cpio;
 pub mod gzip;
+mod tree;
 mod unpack;
 
+pub use tree::unpack_at;
 pub use unpack::{Counts, Kind, Meta, Tree, unpack};
 
 /// Why an image was refused.

@@ -52,8 +52,8 @@ pub trait Tree {
     /// Makes or replaces `name`; what is there and of another type is removed first. The modification time of a directory
     /// is set later by [`Tree::set_dir_time`].
     fn make(&mut self, name: &[u8], meta: &Meta, kind: Kind<'_>) -> Result<(), Errno>;
-    /// Makes `name` another name of `old`; with `body`, sets the contents of the file.
-    fn link(&mut self, old: &[u8], name: &[u8], body: Option<&[u8]>) -> Result<(), Errno>;
+    /// Makes `name` another name of `old`; with `body`, sets the contents and attributes of the file.
+    fn link(&mut self, old: &[u8], name: &[u8], meta: &Meta, body: Option<&[u8]>) -> Result<(), Errno>;
     /// Sets the modification time of a directory made before.
     fn set_dir_time(&mut self, name: &[u8], mtime: u32);
 }
@@ -149,7 +149,7 @@ fn make<'a>(
         let identity = (entry.ino, entry.dev, format);
         if let Some(old) = links.get(&identity) {
             let body = (format == S_IFREG && !entry.body.is_empty()).then_some(entry.body);
-            return tree.link(old, entry.name, body);
+            return tree.link(old, entry.name, &meta, body);
         }
         tree.make(entry.name, &meta, kind)?;
         links.insert(identity, entry.name);
@@ -189,7 +189,7 @@ mod tests {
             self.0.push(format!("{name} {:o} {kind}", meta.mode));
             Ok(())
         }
-        fn link(&mut self, old: &[u8], name: &[u8], body: Option<&[u8]>) -> Result<(), Errno> {
+        fn link(&mut self, old: &[u8], name: &[u8], _: &Meta, body: Option<&[u8]>) -> Result<(), Errno> {
             let [old, name] = [old, name].map(String::from_utf8_lossy);
             self.0.push(format!("{name} = {old} {:?}", body.map(String::from_utf8_lossy)));
             Ok(())
