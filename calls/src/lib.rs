@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod barrier;
 pub mod cred;
 pub mod exec;
+pub mod mem;
 pub mod misc;
 pub mod prctl;
 pub mod process;

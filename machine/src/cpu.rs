@@ -38,6 +38,11 @@ pub fn kick(cpu: CpuId) {
     imp::cpu::kick(cpu)
 }
 
+/// Returns after every CPU has passed a full memory barrier (membarrier(2)).
+pub fn barrier_everywhere() {
+    imp::cpu::barrier_everywhere()
+}
+
 /// A pause inside a spin loop.
 #[inline]
 pub fn relax() {

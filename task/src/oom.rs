@@ -21,8 +21,8 @@ pub fn badness(process: &Process, total: u64) -> Option<i64> {
     if process.is_init() || adj == NEVER || process.life() != Life::Running {
         return None;
     }
-    let stats = process.leader()?.mm()?.stats();
-    let pages = stats.rss_anon + stats.rss_shared + stats.tables;
+    let (private, shared, tables) = process.leader()?.mm()?.footprint();
+    let pages = private + shared + tables;
     Some((pages as i64 + i64::from(adj) * total as i64 / 1000).max(1))
 }
 

@@ -67,6 +67,9 @@ pub fn halt() {
     std::thread::yield_now();
 }
 pub fn kick(_cpu: CpuId) {}
+pub fn barrier_everywhere() {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+}
 pub fn relax() {
     std::thread::yield_now();
 }

@@ -173,6 +173,10 @@ pub fn kick(cpu: CpuId) {
     }
 }
 
+pub fn barrier_everywhere() {
+    super::tlb::barrier();
+}
+
 #[inline]
 pub fn relax() {
     core::hint::spin_loop();

@@ -91,6 +91,12 @@ pub fn shoot_kernel() {
     shoot(KERNEL, 0, (0..cpu::count()).filter(|i| cpu::of(*i).is_some_and(|c| c.online.load(Ordering::Acquire))));
 }
 
+/// Returns after every other CPU has taken an interrupt, which orders all its memory accesses.
+pub fn barrier() {
+    core::sync::atomic::fence(Ordering::SeqCst);
+    shoot(0, 0, (0..cpu::count()).filter(|i| cpu::of(*i).is_some_and(|c| c.online.load(Ordering::Acquire))));
+}
+
 fn members(cpus: &CpuSet) -> impl Iterator<Item = usize> {
     cpus.words().enumerate().flat_map(|(w, mut bits)| {
         core::iter::from_fn(move || {

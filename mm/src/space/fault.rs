@@ -120,11 +120,7 @@ impl Mm {
         let mapped = self.aspace.query(va).is_some_and(|(pfn, _)| pfn == frame.pfn());
         if frame.refs() == 1 + u32::from(mapped) {
             // Ours alone: it may be written if the area allows, and the fault is over once the translation says so.
-            if mapped {
-                self.aspace.protect(va, 1, vma.full());
-            } else {
-                self.aspace.map(va, from_ref(frame), vma.full())?;
-            }
+            self.aspace.map(va, from_ref(frame), vma.full())?;
             return Ok(Some(Step::Done));
         }
         if !write {

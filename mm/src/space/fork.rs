@@ -1,8 +1,6 @@
 //! The copy-on-write copy that fork makes.
 //!
-//! Page-map nodes are copied whole, so that each private page has two owners; write rights go from the parent's translations,
-//! and the child gets read-only translations for the private pages at once (it is about to touch them). Pages of files get
-//! none: faults bring them back sixteen at a time.
+//! Page-map nodes are copied whole, so that each private page has two owners, and write rights go from the parent's translations.
 
 use super::areas::Areas;
 use super::vma::{Object, VmFlags, Vma};
@@ -74,25 +72,14 @@ impl Mm {
         }
     }
 
-    /// Both sides get read-only translations to the area's private pages.
+    /// The child gets the parent's translations, read-only on both sides: those of private pages, which it is about to touch, and
+    /// of program text, which it is about to run. Pages of other files come back by faults.
     fn fork_pages(&self, start: u64, vma: &Vma, parent: &Mm) -> Result<(), Errno> {
-        let pages = self.pages.lock();
-        let mut outcome = Ok(());
-        for (base, mask, leaf) in pages.leaves(start / PAGE, vma.end / PAGE) {
-            let present = leaf.present & mask;
-            if present == 0 {
-                continue;
-            }
-            let (low, high) = (present.trailing_zeros() as u64, 64 - u64::from(present.leading_zeros()));
-            if vma.flags.is(VmFlags::WRITE) {
-                parent.aspace.write_protect(VirtAddr((base + low) * PAGE), high - low);
-            }
-            if vma.flags.is(VmFlags::RWX) {
-                let run = leaf.slots(low as usize, high as usize);
-                let mapped = self.aspace.map_absent(VirtAddr((base + low) * PAGE), run, vma.read_only());
-                outcome = outcome.and(mapped.map_err(|_| Errno::ENOMEM));
-            }
+        let text = vma.flags.is(VmFlags::EXEC);
+        if !text && !self.pages.lock().has_any(start / PAGE, vma.end / PAGE) {
+            return Ok(());
         }
-        outcome
+        let shared = self.aspace.share_from(&parent.aspace, VirtAddr(start), vma.pages(start), true);
+        shared.map_err(|_| Errno::ENOMEM)
     }
 }

@@ -41,10 +41,16 @@ impl Mm {
         let (_, vma): (u64, &Vma) = areas.find(va.0)?;
         Some((vma.file()?.clone(), vma.flags.prot()))
     }
-    /// Sizes in pages.
-    pub fn stats(&self) -> MmStats {
+    /// Pages that would be freed with this address space (private, shared, tables). Takes no sleeping lock, so that the
+    /// out-of-memory handler may ask.
+    pub fn footprint(&self) -> (u64, u64, u64) {
         let anon = self.pages.lock().count();
         let resident = u64::from(self.aspace.resident_pages());
+        (anon, resident.saturating_sub(anon), u64::from(self.aspace.table_pages()))
+    }
+    /// Sizes in pages.
+    pub fn stats(&self) -> MmStats {
+        let (rss_anon, rss_shared, tables) = self.footprint();
         let areas = self.areas.read();
         MmStats {
             total: areas.total,
@@ -53,10 +59,10 @@ impl Mm {
             data: areas.data,
             stack: areas.stack,
             text: areas.text,
-            rss_shared: resident.saturating_sub(anon),
-            rss_anon: anon,
-            rss_peak: resident.max(anon),
-            tables: u64::from(self.aspace.table_pages()),
+            rss_shared,
+            rss_anon,
+            rss_peak: rss_anon + rss_shared,
+            tables,
             areas: areas.map.len() as u64,
         }
     }

@@ -202,9 +202,10 @@ fn kind(req: &MapRequest) -> Result<VmFlags, Errno> {
     let may = VmFlags::from_bits_truncate(VmFlags::from_prot(req.max_prot).bits() << 4);
     let kind = req.flags.bits() & TYPE;
     let down = req.flags.intersects(MapFlags::GROWSDOWN);
-    let flags = match (&req.file, kind) {
-        (Some(_), SHARED_VALIDATE) if !KNOWN.contains(req.flags) => return Err(Errno::EOPNOTSUPP),
-        (Some(_), SHARED | SHARED_VALIDATE | PRIVATE) => {
+    let is_file = req.file.is_some() || req.refused.is_some();
+    let flags = match (is_file, kind) {
+        (true, SHARED_VALIDATE) if !KNOWN.contains(req.flags) => return Err(Errno::EOPNOTSUPP),
+        (true, SHARED | SHARED_VALIDATE | PRIVATE) => {
             if let Some(e) = req.refused {
                 return Err(e);
             }
@@ -213,9 +214,9 @@ fn kind(req: &MapRequest) -> Result<VmFlags, Errno> {
             }
             if kind == PRIVATE { VmFlags::empty() } else { VmFlags::SHARED }
         }
-        (None, SHARED) if !down => VmFlags::SHARED,
-        (None, PRIVATE) if down => VmFlags::GROWSDOWN,
-        (None, PRIVATE) => VmFlags::empty(),
+        (false, SHARED) if !down => VmFlags::SHARED,
+        (false, PRIVATE) if down => VmFlags::GROWSDOWN,
+        (false, PRIVATE) => VmFlags::empty(),
         _ => return Err(Errno::EINVAL),
     };
     Ok(flags | may)

@@ -37,7 +37,7 @@ use crate::commit;
 use abi::Errno;
 use alloc::sync::Arc;
 use areas::{Areas, Dead};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::aspace::AddressSpace;
 use machine::sync::SpinLock;
 use machine::{PAGE_SIZE, VirtAddr};
@@ -53,6 +53,8 @@ pub struct Mm {
     areas: RwLock<Areas>,
     pages: SpinLock<PageMap>,
     limits: SpinLock<Limits>,
+    /// Kinds of expedited barrier the process registered for (membarrier(2)).
+    barriers: AtomicU32,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -70,6 +72,7 @@ impl Mm {
             areas: RwLock::new(areas),
             pages: SpinLock::new(pages),
             limits: SpinLock::new(limits),
+            barriers: AtomicU32::new(0),
         })
     }
     /// Makes this the current CPU's user address space.
@@ -80,6 +83,10 @@ impl Mm {
     /// A number no other address space ever has.
     pub fn id(&self) -> u64 {
         self.id
+    }
+    /// Registrations for membarrier(2), a bit set of its registration commands.
+    pub fn barriers(&self) -> &AtomicU32 {
+        &self.barriers
     }
     /// The resource limits that memory calls obey from now on.
     pub fn set_limits(&self, limits: Limits) {
