@@ -74,13 +74,16 @@ boot_pml4:
     .quad boot_pdpt_low - {base} + 3
     .fill 254, 8, 0
     .quad boot_pdpt_high - {base} + 3
+    .global boot_pdpt_low
 boot_pdpt_low:
     .quad boot_pd - {base} + 3
     .fill 511, 8, 0
+    .global boot_pdpt_high
 boot_pdpt_high:
     .fill 510, 8, 0
     .quad boot_pd - {base} + 3
     .quad 0
+    .global boot_pd
 boot_pd:
     .set frame, 0
     .rept 512
@@ -90,6 +93,7 @@ boot_pd:
     .global boot_gdt
 boot_gdt:
     .quad 0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff
+    .global boot_gdt_ptr
 boot_gdt_ptr:
     .word 31
     .long boot_gdt - {base}
@@ -100,6 +104,7 @@ boot_gdt_ptr:
     .global boot_stack_guard
 boot_stack_guard:
     .skip 4096 + {stack}
+    .global boot_stack_top
 boot_stack_top:
 "#,
     base = const KERNEL_BASE,

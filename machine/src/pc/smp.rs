@@ -30,6 +30,7 @@ ap_stub:                        // 16-bit code, written out: CS is the stub's pa
     .byte 0x66, 0xea                        // far jump to 32-bit code
     .long ap_entry32 - {base}
     .word 8
+    .global ap_stub_gdt
 ap_stub_gdt:
     .word 31
     .long boot_gdt - {base}
@@ -37,6 +38,7 @@ ap_stub_end:
 
     .section .text.boot, "ax"
     .code32
+    .global ap_entry32
 ap_entry32:
     mov ax, 0x18
     mov ds, ax

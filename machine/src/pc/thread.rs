@@ -19,6 +19,7 @@ global_asm!(
     r#"
     .section .text.switch, "ax"
     .balign 16
+    .global ochre_switch
 ochre_switch:                   // rdi: where to save RSP, rsi: RSP to load
     push rbp
     push rbx

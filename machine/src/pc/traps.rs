@@ -56,6 +56,7 @@ global_asm!(
     r#"
     .section .text.traps, "ax"
     .balign 16
+    .global trap_common
 trap_common:
     cld
 771: clac
@@ -128,6 +129,7 @@ trap_common:
     add rsp, 16
     iretq
 
+    .global trap_fatal
 trap_fatal:
     cld
     push rdi

@@ -25,6 +25,7 @@ global_asm!(
     r#"
     .section .text.user, "ax"
     .balign 64
+    .global ochre_enter_user
 ochre_enter_user:               // rdi: &mut Regs
     push rbp
     push rbx
@@ -101,6 +102,7 @@ ochre_enter_user:               // rdi: &mut Regs
     ret
 
     .balign 64
+    .global ochre_syscall_entry
 ochre_syscall_entry:
     swapgs
     mov gs:[{scratch}], rsp

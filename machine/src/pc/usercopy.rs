@@ -30,6 +30,7 @@ global_asm!(
     .section .text.usercopy, "ax"
     .balign 16
 // (rdi: to, rsi: from, rdx: bytes) -> (rax: bytes left, rdx: fault address)
+    .global ochre_user_copy
 ochre_user_copy:
     user_on
     cmp rdx, 8
@@ -97,6 +98,7 @@ ochre_user_copy:
 
     .balign 16
 // (rdi: to, rsi: bytes) -> (rax: bytes left, rdx: fault address)
+    .global ochre_user_zero
 ochre_user_zero:
     user_on
     mov rcx, rsi
@@ -122,6 +124,7 @@ ochre_user_zero:
     .balign 16
 // (rdi: to, rsi: from, rdx: room) -> (rax: room left after the NUL was copied, rdx: 0)
 // no NUL in the room: rax = -1; fault: rax = room left, rdx = fault address with bit 63 set
+    .global ochre_user_str
 ochre_user_str:
     user_on
     mov rcx, rdx
@@ -182,6 +185,7 @@ ochre_user_str:
 
     .balign 16
 // (rdi: address) -> (rax: value, rdx: 0, or rdx: fault address with bit 63 set)
+    .global ochre_user_load32
 ochre_user_load32:
     user_on
     xor edx, edx
@@ -196,6 +200,7 @@ ochre_user_load32:
 
     .balign 16
 // (rdi: address, esi: old, edx: new) -> (rax: value seen, rdx: 0, or rdx: fault address with bit 63 set)
+    .global ochre_user_cmpxchg32
 ochre_user_cmpxchg32:
     user_on
     mov ecx, edx
