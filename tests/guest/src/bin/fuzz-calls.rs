@@ -16,7 +16,8 @@ struct Shared {
 /// Calls that would end the machine or the parent rather than test anything.
 const LEFT_OUT: &[&str] = &["reboot", "exit", "exit_group", "rt_sigreturn"];
 /// Calls that signal: they may only name the worker itself.
-const SIGNALLING: &[&str] = &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "setpriority"];
+const SIGNALLING: &[&str] =
+    &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "setpriority"];
 
 fn shared_page<T>() -> &'static T {
     // SAFETY: a fresh zeroed shared mapping, large enough; all-zero atomics are valid; it is never unmapped by the parent.
@@ -125,7 +126,11 @@ fn confine() {
         act.sa_sigaction = on_signal as *const () as usize;
         libc::sigaction(libc::SIGALRM, &act, std::ptr::null_mut());
         let tick = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
-        libc::setitimer(libc::ITIMER_REAL, &libc::itimerval { it_interval: tick, it_value: tick }, std::ptr::null_mut());
+        libc::setitimer(
+            libc::ITIMER_REAL,
+            &libc::itimerval { it_interval: tick, it_value: tick },
+            std::ptr::null_mut(),
+        );
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         for fd in 0..3 {
             libc::dup2(null, fd);
@@ -166,8 +171,29 @@ fn targets() -> Targets {
         std::ptr::write_bytes(edge as *mut u8, b'a', 4096);
     }
     let long = format!("/{}", "x/".repeat(3000));
-    let names = ["", "/", ".", "..", "/tmp", "/tmp/fuzz-file", "/tmp/fuzz-dir/a", "/proc/self/maps", "/proc/self/fd/3", "/proc/1/stat",
-        "/dev/null", "/dev/tty", "/dev/ptmx", "tmpfs", "proc", "overlay", "/tmp/fuzz-link", "/bin/true", "user.x", "lowerdir=/,upperdir=/tmp", &long];
+    let names = [
+        "",
+        "/",
+        ".",
+        "..",
+        "/tmp",
+        "/tmp/fuzz-file",
+        "/tmp/fuzz-dir/a",
+        "/proc/self/maps",
+        "/proc/self/fd/3",
+        "/proc/1/stat",
+        "/dev/null",
+        "/dev/tty",
+        "/dev/ptmx",
+        "tmpfs",
+        "proc",
+        "overlay",
+        "/tmp/fuzz-link",
+        "/bin/true",
+        "user.x",
+        "lowerdir=/,upperdir=/tmp",
+        &long,
+    ];
     let strings = names.iter().map(|s| Box::leak(format!("{s}\0").into_boxed_str()).as_ptr() as u64).collect();
     Targets { buffer, read_only, edge, strings }
 }
@@ -220,7 +246,17 @@ fn scribble(rng: &mut Rng, t: &Targets) {
 fn pointer(rng: &mut Rng, t: &Targets) -> u64 {
     match rng.below(16) {
         0 => 0,
-        1 => rng.pick(&[1, 8, 0xfff, 0x1000, 0x7fff_ffff_f000, 0x7fff_ffff_efff, 0x8000_0000_0000, u64::MAX, u64::MAX - 7]),
+        1 => rng.pick(&[
+            1,
+            8,
+            0xfff,
+            0x1000,
+            0x7fff_ffff_f000,
+            0x7fff_ffff_efff,
+            0x8000_0000_0000,
+            u64::MAX,
+            u64::MAX - 7,
+        ]),
         2 => 0xffff_8000_0000_0000 | rng.next_u64() >> 17,
         3 => 0xffff_ffff_8000_0000 | rng.next_u64() >> 33,
         4 => rng.next_u64(),
@@ -234,7 +270,14 @@ fn pointer(rng: &mut Rng, t: &Targets) -> u64 {
 fn argument(rng: &mut Rng, t: &Targets, kind: Kind, row: &Row, me: u32) -> u64 {
     match kind {
         Kind::Fd | Kind::DirFd => match rng.below(8) {
-            0 => rng.pick(&[-1i64 as u64, i32::MAX as u64, i32::MIN as i64 as u64, 1 << 20, -100i64 as u64, -10003i64 as u64]),
+            0 => rng.pick(&[
+                -1i64 as u64,
+                i32::MAX as u64,
+                i32::MIN as i64 as u64,
+                1 << 20,
+                -100i64 as u64,
+                -10003i64 as u64,
+            ]),
             1 => rng.next_u64(),
             _ => rng.below(24),
         },
@@ -248,7 +291,16 @@ fn argument(rng: &mut Rng, t: &Targets, kind: Kind, row: &Row, me: u32) -> u64 {
         Kind::Pid => rng.pick(&[0, u64::from(me), 1, 2, -1i64 as u64, 0x3fff_ffff, i32::MIN as i64 as u64]),
         Kind::Sig => rng.pick(&[0, 1, 10, 12, 13, 14, 15, 17, 18, 20, 28, 32, 34, 64, 65, u64::MAX]),
         Kind::Size | Kind::Uint | Kind::Off | Kind::Int => match rng.below(4) {
-            0 => rng.pick(&[u64::MAX, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 40, 1 << 63, (1 << 63) - 1, i64::MIN as u64 + 1]),
+            0 => rng.pick(&[
+                u64::MAX,
+                1 << 31,
+                (1 << 31) - 1,
+                1 << 32,
+                1 << 40,
+                1 << 63,
+                (1 << 63) - 1,
+                i64::MIN as u64 + 1,
+            ]),
             1 => rng.pick(&[0, 1, 2, 7, 8, 16, 64, 128, 4095, 4096, 4097, 65536]),
             2 => rng.below(16),
             _ => rng.below(8192),
