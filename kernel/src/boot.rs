@@ -67,6 +67,8 @@ fn start(options: &Options) -> Result<(), Errno> {
 
 fn register_file_systems() {
     tmpfs::init();
+    ninep::init();
+    overlay::init();
     pipe::init();
 }
 

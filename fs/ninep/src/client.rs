@@ -48,7 +48,7 @@ pub struct Client {
 impl Client {
     /// Connects to the device with mount tag `tag` and agrees on the version and a message size of at most `msize`.
     pub fn connect(bus: &dyn Bus, tag: &[u8], msize: u32) -> Result<Arc<Client>, Errno> {
-        let tags = Arc::new(Tags::new());
+        let tags = Arc::new(Tags::default());
         let transport = bus.connect(tag, tags.clone())?;
         // The header segments of both directions do not hold data.
         let limit = transport.max_segments().saturating_sub(2).saturating_mul(PAGE_SIZE);

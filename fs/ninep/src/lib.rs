@@ -25,4 +25,13 @@ pub mod options;
 pub mod session;
 pub mod tags;
 pub mod transport;
+pub mod virtio;
 pub mod wire;
+
+static BUS: virtio::VirtioBus = virtio::VirtioBus::new();
+static TYPE: mount::NineP = mount::NineP::new(&&BUS);
+
+/// Makes `9p` over virtio known to mount(2).
+pub fn init() {
+    vfs::register_fs(&TYPE);
+}

@@ -68,9 +68,9 @@ pub struct Tags {
     room: WaitQueue,
 }
 
-impl Tags {
+impl Default for Tags {
     /// All free.
-    pub fn new() -> Tags {
+    fn default() -> Tags {
         let slot = |_| Slot {
             state: AtomicU64::new(FREE),
             clunked: AtomicU64::new(0),
@@ -81,7 +81,9 @@ impl Tags {
             Lists { tags: (0..TAGS as u16).rev().collect(), fids: Vec::new(), next_fid: 0, unclunked: Vec::new() };
         Tags { slots: (0..TAGS).map(slot).collect(), lists: IrqLock::new(lists), room: WaitQueue::new() }
     }
+}
 
+impl Tags {
     /// The slot of a tag.
     pub fn slot(&self, tag: u16) -> Option<&Slot> {
         self.slots.get(usize::from(tag))

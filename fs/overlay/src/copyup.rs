@@ -7,10 +7,13 @@
 use crate::fs::Fs;
 use crate::node::{Node, names};
 use abi::Errno;
+use abi::fcntl::OpenFlags;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use machine::PAGE_SIZE;
-use vfs::{Attr, FileType, Inode, SetAttr};
+use vfs::{Attr, Dst, FileType, Inode, SetAttr, Src};
+
+/// Bytes copied at once.
+const BUFFER: usize = 64 << 10;
 
 /// How much of a file is copied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +111,7 @@ impl Node {
     /// Gives a fresh copy the contents and attributes of the original.
     fn fill(&self, from: &Arc<dyn Inode>, to: &Arc<dyn Inode>, attr: &Attr, contents: Contents) -> Result<(), Errno> {
         if self.base.kind() == FileType::Regular && contents == Contents::Whole {
-            copy_data(from, to, attr.size)?;
+            self.copy_data(from, to)?;
         }
         let _guard = to.base().lock.lock();
         copy_xattrs(&self.fs, from, to)?;
@@ -125,17 +128,33 @@ impl Node {
             ..SetAttr::default()
         })
     }
-}
 
-/// Copies the pages of a file.
-fn copy_data(from: &Arc<dyn Inode>, to: &Arc<dyn Inode>, size: u64) -> Result<(), Errno> {
-    let (Some(source), Some(target)) = (from.cache(), to.cache()) else { return Err(Errno::EIO) };
-    for index in 0..size.div_ceil(PAGE_SIZE as u64) {
-        target.get_for_write(index, true)?.copy_from(&source.get(index)?);
-        sched::cond_resched();
+    /// Copies the contents of a file through the layers' own file operations, which know their limits.
+    fn copy_data(&self, from: &Arc<dyn Inode>, to: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let layer = self.lowers.first().map_or(0, |lower| lower.layer);
+        let (Some(lower), Some(upper)) = (self.fs.lowers.get(layer), &self.fs.upper) else { return Err(Errno::EIO) };
+        let source = self.fs.open_real(lower, from, OpenFlags::empty())?;
+        let target = self.fs.open_real(upper, to, OpenFlags::WRONLY)?;
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(BUFFER).map_err(|_| Errno::ENOMEM)?;
+        buffer.resize(BUFFER, 0);
+        let mut pos = 0;
+        loop {
+            let n = source.pread(&mut Dst::kernel(&mut buffer), pos)?;
+            let mut part = Src::kernel(buffer.get(..n).unwrap_or_default());
+            while part.remaining() > 0 {
+                let at = pos + part.done() as u64;
+                if target.pwrite(&mut part, at, u64::MAX)? == 0 {
+                    return Err(Errno::ENOSPC);
+                }
+            }
+            if n == 0 {
+                return Ok(());
+            }
+            pos += n as u64;
+            sched::cond_resched();
+        }
     }
-    target.set_size(size);
-    target.writeback()
 }
 
 /// Copies extended attributes but overlay's own. Layers without any, or an upper layer that does not take a name, lose them.

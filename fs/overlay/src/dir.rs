@@ -8,6 +8,7 @@ use crate::fs::{Fs, is_whiteout};
 use crate::lookup::is_dot;
 use crate::node::Node;
 use abi::Errno;
+use abi::fcntl::OpenFlags;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -87,13 +88,11 @@ impl Merge {
     }
     /// Adds one layer's directory.
     fn layer(&mut self, fs: &Fs, place: &Path, dir: &Arc<dyn Inode>) -> Result<(), Errno> {
-        let file = fs.open_dir(place, dir)?;
+        let file = fs.open_real(place, dir, OpenFlags::DIRECTORY)?;
+        let _guard = dir.base().lock.lock();
         let mut pos = 0;
         loop {
-            let next = {
-                let _guard = dir.base().lock.lock();
-                file.ops().readdir(&file, pos, self)?
-            };
+            let next = file.ops().readdir(&file, pos, self)?;
             if self.failed {
                 return Err(Errno::ENOMEM);
             }
@@ -155,6 +154,8 @@ impl Node {
             return Err(Errno::ENOTEMPTY);
         }
         let Some(upper) = self.upper.get().filter(|_| !self.lowers.is_empty()) else { return Ok(()) };
+        // Without its whiteouts it must not merge again, should the removal fail after this.
+        self.fs.set_opaque(upper)?;
         let _guard = upper.base().lock.lock();
         for index in 0..listing.entries.len() {
             let name = listing.name(index);

@@ -124,12 +124,11 @@ impl Fs {
         }
     }
 
-    /// Opens a directory of a layer to read it. `layer` is any place on the layer's mount.
-    pub fn open_dir(&self, layer: &Path, dir: &Arc<dyn Inode>) -> Result<Arc<File>, Errno> {
-        let path = Path { mnt: layer.mnt.clone(), dentry: Dentry::detached(dir.clone(), b"/", false) };
+    /// Opens an object of a layer for the overlay itself. `layer` is any place on the layer's mount.
+    pub fn open_real(&self, layer: &Path, real: &Arc<dyn Inode>, flags: OpenFlags) -> Result<Arc<File>, Errno> {
+        let path = Path { mnt: layer.mnt.clone(), dentry: Dentry::detached(real.clone(), b"/", false) };
         let caller = Caller { mm: &self.mm, cred: &self.cred, jobs: &NoJobs };
-        let flags = OpenFlags::DIRECTORY;
-        let ops = dir.clone().open(&path, flags, &caller)?;
+        let ops = real.clone().open(&path, flags, &caller)?;
         Ok(File::new(path, ops, flags, self.cred.clone()))
     }
 

@@ -21,3 +21,10 @@ pub mod lookup;
 pub mod mount;
 pub mod node;
 pub mod options;
+#[cfg(test)]
+mod tests;
+
+/// Makes `overlay` known to mount(2).
+pub fn init() {
+    vfs::register_fs(&mount::OverlayType);
+}
