@@ -6,7 +6,9 @@ extern crate alloc;
 
 pub mod barrier;
 pub mod cred;
+pub mod event;
 pub mod exec;
+pub mod futex;
 pub mod mem;
 pub mod misc;
 pub mod prctl;
