@@ -1,6 +1,6 @@
 //! From the first Rust instruction to the kernel's `main`: what the loader left, memory, tables, CPUs, clocks.
 
-use super::{acpi, apic, bootmem, cpu, entry, features, irq, log, mem, paging, serial, smp, time, traps};
+use super::{acpi, apic, bootmem, cpu, entry, features, irq, log, mem, paging, serial, smp, time, traps, x86};
 use crate::firmware::pvh;
 use crate::sync::Once;
 use core::cell::UnsafeCell;
@@ -55,6 +55,7 @@ fn halt(why: &str) -> ! {
 
 /// Entered by `_start` with the physical address of the start info.
 pub extern "C" fn start(info: u64) -> ! {
+    let entered = x86::rdtsc();
     cpu::boot_cpu().install();
     serial::init();
     traps::init();
@@ -97,7 +98,7 @@ pub extern "C" fn start(info: u64) -> ! {
     irq::init();
     smp::init_this_cpu(cpu::boot_cpu());
     smp::init(&topology.cpus);
-    time::init();
+    time::init(entered);
     crate::kinfo!("Ochre {}: {} CPUs, {} KiB of RAM", env!("CARGO_PKG_VERSION"), cpu::count(), u64::from(pages) * 4);
     ochre_kernel_main()
 }

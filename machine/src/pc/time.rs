@@ -69,9 +69,8 @@ fn tsc_at(ns: u64) -> u64 {
     (ticks as u64).wrapping_add(BASE.load(Ordering::Relaxed)).max(1)
 }
 
-/// Finds the frequencies and starts the clock; boot CPU, once, with the APIC on.
-pub fn init() {
-    let base = x86::rdtsc();
+/// Finds the frequencies and starts the clock at `base`, the TSC at kernel entry; boot CPU, once, with the APIC on.
+pub fn init(base: u64) {
     let (tsc, timer) = frequencies();
     TSC_HZ.store(tsc, Ordering::Relaxed);
     MULT.store(((u128::from(GIGA) << SHIFT) / u128::from(tsc)) as u64, Ordering::Relaxed);
