@@ -2,7 +2,7 @@
 
 use crate::imp;
 
-/// Writes bytes (LF becomes CR LF); returns when they are out.
+/// Writes bytes as they are; returns when they are out.
 pub fn write(bytes: &[u8]) {
     imp::console::write(bytes)
 }

@@ -13,6 +13,7 @@ pub mod console;
 pub mod cpu;
 pub mod entropy;
 pub mod log;
+mod logring;
 pub mod mem;
 pub mod power;
 pub mod rwlock;

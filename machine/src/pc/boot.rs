@@ -49,7 +49,7 @@ fn keep_cmdline(addr: u64) {
 }
 
 fn halt(why: &str) -> ! {
-    serial::write(why.as_bytes());
+    serial::write_text(why.as_bytes());
     super::power::exit(1)
 }
 

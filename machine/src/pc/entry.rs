@@ -14,8 +14,8 @@ pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 pub const DIRECT_BASE: u64 = 0xffff_8000_0000_0000;
 /// Bytes the boot tables map.
 pub const BOOT_MAPPED: u64 = 1 << 30;
-/// Bytes of the boot CPU's first stack.
-pub const BOOT_STACK: usize = 16384;
+/// Bytes of the boot CPU's first stack: twice a thread's, for start-up code with everything inlined.
+pub const BOOT_STACK: usize = 32768;
 
 global_asm!(
     r#"

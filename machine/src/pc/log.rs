@@ -37,5 +37,5 @@ pub fn print(level: u8, args: fmt::Arguments<'_>) {
     let _ = write!(line, "[{:5}.{:06}] {}", us / 1_000_000, us % 1_000_000, args);
     let at = line.len.min(line.bytes.len() - 1);
     line.bytes[at] = b'\n';
-    serial::write(&line.bytes[..=at]);
+    serial::write_text(&line.bytes[..=at]);
 }

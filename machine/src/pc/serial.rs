@@ -54,19 +54,26 @@ fn put(b: u8) {
     }
 }
 
-/// Writes bytes, with CR before LF.
+/// Writes bytes as they are.
 pub fn write(bytes: &[u8]) {
-    if !PRESENT.load(Ordering::Acquire) {
-        return;
+    if present() {
+        let _guard = OUT.lock();
+        bytes.iter().copied().for_each(put);
     }
-    let _guard = OUT.lock();
-    write_unlocked(bytes);
 }
 
-/// As [`write`], for a panic: whoever held the lock may never run again.
-pub fn write_unlocked(bytes: &[u8]) {
-    if PRESENT.load(Ordering::Acquire) {
-        for &b in bytes {
+/// Writes text, with CR before LF.
+pub fn write_text(text: &[u8]) {
+    if present() {
+        let _guard = OUT.lock();
+        write_unlocked(text);
+    }
+}
+
+/// As [`write_text`], for a panic: whoever held the lock may never run again.
+pub fn write_unlocked(text: &[u8]) {
+    if present() {
+        for &b in text {
             if b == b'\n' {
                 put(b'\r');
             }
