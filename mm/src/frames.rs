@@ -188,10 +188,22 @@ fn drain() {
     }
 }
 
-/// Free memory is within twice the reserve: calls that pin kernel memory (fork, opening files) may give up with ENOMEM.
+/// Whether an object that pins kernel memory for a program (a process, an open file, a socket) may be made. Refused only when half
+/// of the reserve is gone and reclaim does not help; one load as a rule. Sleeping must be allowed.
 #[inline]
-pub fn reserve_low() -> bool {
-    SOURCE.low.load(Relaxed)
+pub fn admit() -> Result<(), OutOfFrames> {
+    if SOURCE.low.load(Relaxed) { admit_hard() } else { Ok(()) }
+}
+
+#[cold]
+fn admit_hard() -> Result<(), OutOfFrames> {
+    let enough = || SOURCE.free.load(Relaxed) >= SOURCE.reserve.load(Relaxed) / 2;
+    if enough() {
+        return Ok(());
+    }
+    reclaim::shrink(BATCH);
+    drain();
+    if enough() { Ok(()) } else { Err(OutOfFrames) }
 }
 
 /// Reclaims ahead of need when memory is getting short. Call where sleeping is allowed and nothing is locked, e.g. on the
@@ -209,7 +221,12 @@ fn relieve_now() {
     let want = 4 * SOURCE.reserve.load(Relaxed);
     let free = SOURCE.free.load(Relaxed);
     if free < want {
-        reclaim::shrink((want - free) as usize);
+        let short = (want - free) as usize;
+        if reclaim::shrink(short) < short {
+            // What is dirty can go once it is written.
+            reclaim::write_back_all();
+            reclaim::shrink(short);
+        }
         if SOURCE.free.load(Relaxed) < SOURCE.reserve.load(Relaxed) {
             SOURCE.low.store(true, Relaxed);
         }

@@ -57,6 +57,14 @@ pub(crate) fn shrink(target: usize) -> usize {
     freed
 }
 
+/// Writes the dirty pages of all caches back (sync(2), memory getting short). Errors stay with the pages.
+pub fn write_back_all() {
+    let nth = |i: usize| CACHES.lock().get(i).map(Weak::upgrade);
+    for cache in (0..).map_while(nth).flatten().filter(|c| c.nr_dirty() > 0) {
+        let _ = cache.writeback();
+    }
+}
+
 fn next_cache() -> Option<Arc<PageCache>> {
     let caches = CACHES.lock();
     let at = HAND.fetch_add(1, Relaxed).checked_rem(caches.len())?;

@@ -169,8 +169,10 @@ impl Mm {
     }
 
     fn fault_shared(&self, at: &FilePage<'_>, write: bool) -> Result<Step, FaultError> {
-        // Memory objects have nothing to write back, so their pages may be writable from the start.
-        if at.cache.is_memory() {
+        // Memory objects have nothing to write back, so their pages may be writable from the start. A translation that is there
+        // all the same was made before the area became writable.
+        let memory = at.cache.is_memory();
+        if memory && !(write && self.aspace.query(at.va).is_some()) {
             return self.map_around(at, at.vma.full());
         }
         if !write {

@@ -5,6 +5,7 @@
 use super::areas::Areas;
 use super::vma::{Object, VmFlags, Vma};
 use super::{Mm, PAGE};
+use crate::frames;
 use abi::Errno;
 use alloc::sync::Arc;
 use machine::VirtAddr;
@@ -12,6 +13,7 @@ use machine::VirtAddr;
 impl Mm {
     /// The address space of a forked child.
     pub fn fork(&self) -> Result<Arc<Mm>, Errno> {
+        frames::admit().map_err(|_| Errno::ENOMEM)?;
         let areas = self.areas.write();
         let child = Mm::build(Areas::new(), self.pages.lock().share(), self.limits())?;
         let mut copy = Areas::new();
@@ -58,7 +60,7 @@ impl Mm {
             to.append(start, Vma { end: vma.end, pgoff: vma.pgoff, flags, object });
             if vma.flags.is(VmFlags::WIPEONFORK) {
                 self.zap(start, vma.end);
-            } else if vma.is_private() {
+            } else if vma.is_private() || vma.file().is_none() {
                 self.fork_pages(start, vma, parent)?;
             }
         }

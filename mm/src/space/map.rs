@@ -8,6 +8,7 @@ use abi::Errno;
 use abi::mman::{MapFlags, Prot};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use machine::aspace;
 use machine::mem::Frame;
 use machine::{USER_MAX, VirtAddr};
 
@@ -174,6 +175,9 @@ impl Mm {
             areas.place_for(len).ok_or(Errno::ENOMEM)?
         };
         let may = VmFlags::MAYREAD | VmFlags::MAYEXEC | VmFlags::DONTEXPAND | VmFlags::SHARED;
+        // Mapped at once, because they will be used; if there is no memory for tables, faults do it later.
+        let rights = aspace::Prot { write: false, exec: prot.contains(Prot::EXEC) };
+        let _ = self.aspace.map(VirtAddr(start), &frames, rights);
         let object = Some(Arc::new(Object::Special { name, frames }));
         let vma = Vma { end: start + len, pgoff: 0, flags: VmFlags::from_prot(prot) | may, object };
         areas.place(start, vma, &mut dead);

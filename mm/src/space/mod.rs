@@ -33,16 +33,18 @@ pub use layout::set_random_source;
 pub use shared::SharedMemory;
 pub use types::{Access, FaultError, FutexKey, Layout, Limits, MapRequest, MmStats, VmaInfo, VmaName};
 
-use crate::commit;
+use crate::{commit, frames};
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use areas::{Areas, Dead};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::aspace::AddressSpace;
 use machine::sync::SpinLock;
 use machine::{PAGE_SIZE, VirtAddr};
-use pages::PageMap;
+use pages::{Leaf, PageMap};
 use sched::RwLock;
+use smallvec::SmallVec;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -62,6 +64,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Mm {
     /// An empty address space.
     pub fn new() -> Result<Arc<Mm>, Errno> {
+        frames::admit().map_err(|_| Errno::ENOMEM)?;
         Self::build(Areas::new(), PageMap::new(), Limits::default()).map(Arc::new)
     }
     fn build(areas: Areas, pages: PageMap, limits: Limits) -> Result<Mm, Errno> {
@@ -104,15 +107,20 @@ impl Mm {
         self.zap(start, end);
         Ok(())
     }
-    /// Drops the private pages and the translations of a range; areas stay.
+    /// Drops the private pages and the translations of a range; areas stay. Pages leave the page map first: a fault that comes in
+    /// between then finds nothing there and brings a new page, whose translation may go again but which is not lost.
     fn zap(&self, start: u64, end: u64) {
-        self.aspace.unmap(VirtAddr(start), (end - start) / PAGE);
+        let mut taken: SmallVec<[Box<Leaf>; 4]> = SmallVec::new();
         loop {
-            let taken = self.pages.lock().take(start / PAGE, end / PAGE);
-            if taken.is_none() {
-                break;
+            let leaf = self.pages.lock().take(start / PAGE, end / PAGE);
+            let Some((_, leaf)) = leaf else { break };
+            if taken.len() == taken.capacity() {
+                // A long range goes in parts: these pages stay alive in their translations until the end.
+                taken.clear();
             }
+            taken.push(leaf);
         }
+        self.aspace.unmap(VirtAddr(start), (end - start) / PAGE);
         self.aspace.commit();
     }
 }

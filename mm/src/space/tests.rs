@@ -122,6 +122,17 @@ fn shared_memory_is_the_same_in_parent_and_child() {
 }
 
 #[test]
+fn shared_memory_made_writable_after_a_read_can_be_written() {
+    let mm = new_mm();
+    let flags = MapFlags::SHARED | MapFlags::ANONYMOUS | MapFlags::FIXED;
+    mm.mmap(MapRequest { flags, ..fixed(0, 4, Prot::READ) }).expect("mapped");
+    assert_eq!(peek(&mm, va(1)), Ok(0));
+    mm.mprotect(va(0), 4 * 4096, RW).expect("changed");
+    mm.write_bytes(va(1), b"y").expect("written");
+    assert_eq!(peek(&mm, va(1)), Ok(b'y'));
+}
+
+#[test]
 fn private_file_pages_are_copied_on_write_and_the_file_stays() {
     let (mm, f) = (new_mm(), file(8));
     map_file(&mm, &f, 0, 8, MapFlags::PRIVATE);
