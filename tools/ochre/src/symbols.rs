@@ -13,6 +13,11 @@ impl Symbols {
         Symbols { loader: addr2line::Loader::new(kernel).ok() }
     }
 
+    /// The function that was compiled at this address: the outermost one of those inlined there.
+    pub fn function(&self, address: u64) -> Option<String> {
+        self.loader.as_ref()?.find_symbol(address).map(|name| addr2line::demangle_auto(name.into(), None).into_owned())
+    }
+
     /// The line with `function (file:line)` after the address, if it is one of a backtrace:
     /// `  at 0xffffffff80012345`.
     pub fn explain(&self, line: &str) -> Option<String> {

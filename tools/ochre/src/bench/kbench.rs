@@ -8,8 +8,8 @@ use crate::progress::Progress;
 use crate::{image, qemu, workspace};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Linux's raw figures to compare with.
@@ -31,7 +31,7 @@ pub fn run(only: Option<&str>, kernel: Option<&Path>, mem: u32, fail_above: Opti
         options += &format!(",only:{only}");
     }
     let progress = Progress::start("running kbench");
-    let text = boot(&qemu, &image, &initrd, &options, mem);
+    let text = Guest::start(&qemu, &image, &initrd, &options, mem, &[]).and_then(Guest::finish);
     drop(progress);
     let text = text?;
     if kernel.is_some() {
@@ -57,7 +57,7 @@ pub fn run(only: Option<&str>, kernel: Option<&Path>, mem: u32, fail_above: Opti
 }
 
 /// A static program, by musl's compiler wrapper where it is there (as for Linux's figures), else by the C compiler.
-fn compile(source: &Path) -> Result<PathBuf> {
+pub(super) fn compile(source: &Path) -> Result<PathBuf> {
     let dir = workspace::state();
     std::fs::create_dir_all(&dir).context("build directory")?;
     let out = dir.join("kbench");
@@ -71,7 +71,7 @@ fn compile(source: &Path) -> Result<PathBuf> {
     fail("no C compiler for kbench: install gcc (better: musl-tools) and try again")
 }
 
-fn pack(program: &Path) -> Result<PathBuf> {
+pub(super) fn pack(program: &Path) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for dir in ["dev", "proc", "sys", "tmp"] {
         archive.add(dir, Kind::Dir, 0o755, b"");
@@ -83,44 +83,76 @@ fn pack(program: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The rig of Linux's figures: q35, one CPU, no enhanced string instructions (each step of one counts as an instruction),
-/// the same random seed and date in every run.
-fn boot(qemu: &Path, kernel: &Path, initrd: &Path, options: &str, mem: u32) -> Result<String> {
-    let mut child = Command::new(qemu)
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg", "-M", "q35"])
-        .args(["-cpu", "max,-erms,-fsrm", "-smp", "1", "-m", &mem.to_string(), "-seed", "1"])
-        .args(["-rtc", "base=2026-01-01T00:00:00,clock=vm", "-icount", "shift=0,sleep=off", "-serial", "stdio"])
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initrd)
-        .args(["-append", &format!("console=ttyS0 quiet panic=-1 nokaslr kbench={options}")])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting QEMU")?;
-    let Some(output) = child.stdout.take() else { return fail("QEMU without an output") };
-    let (send, lines) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).split(b'\n').map_while(|l| l.ok()) {
-            if send.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                break;
+/// A guest that runs kbench.
+pub(super) struct Guest {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Guest {
+    /// The rig of Linux's figures: q35, one CPU, no enhanced string instructions (each step of one counts as an instruction),
+    /// the same random seed and date in every run.
+    pub(super) fn start(
+        qemu: &Path,
+        kernel: &Path,
+        initrd: &Path,
+        options: &str,
+        mem: u32,
+        more: &[&str],
+    ) -> Result<Guest> {
+        let mut child = Command::new(qemu)
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg", "-M", "q35"])
+            .args(["-cpu", "max,-erms,-fsrm", "-smp", "1", "-m", &mem.to_string(), "-seed", "1"])
+            .args(["-rtc", "base=2026-01-01T00:00:00,clock=vm", "-icount", "shift=0,sleep=off", "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            .args(["-append", &format!("console=ttyS0 quiet panic=-1 nokaslr kbench={options}")])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting QEMU")?;
+        let Some(output) = child.stdout.take() else { return fail("QEMU without an output") };
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(|l| l.ok()) {
+                if send.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                    break;
+                }
             }
-        }
-    });
-    let (end, mut text, mut done) = (Instant::now() + TIMEOUT, String::new(), false);
-    while !done {
-        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
-                done = line.starts_with("# done");
-                text.push_str(&line);
-                text.push('\n');
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        });
+        Ok(Guest { child, lines })
+    }
+
+    /// The next line of output, if it comes in time; an error at the end of the output.
+    pub(super) fn line(&self, within: Duration) -> std::result::Result<Option<String>, ()> {
+        match self.lines.recv_timeout(within) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(()),
         }
     }
-    // The guest powers off by itself after its last line; what matters has been read.
-    let _ = child.kill();
-    let _ = child.wait();
-    if done { Ok(text) } else { fail(format!("kbench did not reach its end; its output so far:\n{text}")) }
+
+    fn finish(self) -> Result<String> {
+        let (end, mut text) = (Instant::now() + TIMEOUT, String::new());
+        while let Ok(Some(line)) = self.line(end.saturating_duration_since(Instant::now())) {
+            let done = line.starts_with("# done");
+            text.push_str(&line);
+            text.push('\n');
+            if done {
+                return Ok(text);
+            }
+        }
+        fail(format!("kbench did not reach its end; its output so far:\n{text}"))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // The guest powers off by itself after its last line; what matters has been read.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

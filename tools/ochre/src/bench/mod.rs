@@ -6,6 +6,7 @@
 mod boot;
 mod kbench;
 mod plot;
+mod profile;
 mod table;
 
 use crate::fail::Result;
@@ -28,6 +29,14 @@ pub enum Bench {
         #[arg(long)]
         fail_above: Option<f64>,
     },
+    /// Where the instructions of a test go, by kernel function (samples of the running guest)
+    Profile {
+        /// Tests whose names start so (joined by +)
+        only: String,
+        /// How many functions to show
+        #[arg(long, default_value_t = 40)]
+        top: usize,
+    },
     /// Instructions from kernel entry to the first user instruction, and the least memory that boots to a shell
     Boot,
 }
@@ -38,6 +47,7 @@ pub fn run(bench: &Bench) -> Result<u8> {
         Bench::Kbench { only, kernel, mem, fail_above } => {
             kbench::run(only.as_deref(), kernel.as_deref(), *mem, *fail_above)
         }
+        Bench::Profile { only, top } => profile::run(only, *top),
         Bench::Boot => boot::run(),
     }
 }
