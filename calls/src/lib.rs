@@ -12,6 +12,7 @@ pub mod futex;
 pub mod mem;
 pub mod misc;
 pub mod prctl;
+pub mod pipe;
 pub mod process;
 pub mod sched;
 pub mod signal;

@@ -50,6 +50,7 @@ pub fn main() -> ! {
 fn start(options: &Options) -> Result<(), Errno> {
     task::jobs::init();
     task::oom::init();
+    task::jobs::set_terminal_ends(tty::jobs::leader_exits);
     register_file_systems();
     let booter = Booter::new()?;
     start_devices()?;
@@ -70,9 +71,11 @@ fn register_file_systems() {
     ninep::init();
     overlay::init();
     pipe::init();
+    devtmpfs::init();
 }
 
 fn start_devices() -> Result<(), Errno> {
+    tty::init()?;
     Ok(())
 }
 

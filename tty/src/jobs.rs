@@ -94,24 +94,17 @@ impl Tty {
             return Err(Errno::ENOTTY);
         }
         if jobs.is_session_leader() {
-            self.leave_session();
+            tell_of_hangup(0, self.detach_session());
         }
         jobs.set_controlling_tty(None);
         Ok(())
     }
 
-    /// The session's leader goes (exit, TIOCNOTTY): the terminal is free, its foreground group hears of it.
-    fn leave_session(&self) {
+    /// The terminal controls no session any more; gives the foreground group it had.
+    fn detach_session(&self) -> i32 {
         let mut s = self.state.lock();
         s.session = 0;
-        let pgrp = core::mem::take(&mut s.pgrp);
-        drop(s);
-        if pgrp != 0 {
-            for sig in [SIGHUP, SIGCONT] {
-                // The group may be empty by now.
-                let _ = vfs::jobs().signal_pgrp(pgrp, sig, FROM_KERNEL);
-            }
-        }
+        core::mem::take(&mut s.pgrp)
     }
 
     /// TIOCGPGRP and TIOCGSID: `own` when asked through the terminal itself, not through the pty master.
@@ -153,30 +146,27 @@ impl Tty {
     }
 }
 
-/// Signals of a hang-up: the session leader (its group is the session's number) and, where it is another, nobody else.
+/// Signals of a hang-up, for the session that had the terminal: its leader's group (numbered like the session) and the
+/// foreground group.
 pub(crate) fn tell_of_hangup(session: i32, pgrp: i32) {
-    if session == 0 {
-        return;
-    }
-    for target in [session, pgrp] {
+    let second = if pgrp == session { 0 } else { pgrp };
+    for target in [session, second].into_iter().filter(|&t| t != 0) {
         for sig in [SIGHUP, SIGCONT] {
-            if target != 0 {
-                // Group or leader may be gone.
-                let _ = vfs::jobs().signal_pgrp(target, sig, FROM_KERNEL);
-            }
-        }
-        if pgrp == session {
-            break;
+            // The group may be empty by now.
+            let _ = vfs::jobs().signal_pgrp(target, sig, FROM_KERNEL);
         }
     }
 }
 
-/// A session leader exits: its controlling terminal, as kept by `task`, is freed. A real terminal hangs up; of a pty only
-/// the foreground group hears.
-pub fn leader_exits(tty: &Arc<dyn Any + Send + Sync>) {
-    if let Some(tty) = tty.downcast_ref::<Tty>() {
-        if tty.is_pty() { tty.leave_session() } else { tty.hangup() }
+/// A session leader exits: its controlling terminal, as kept by `task`, is freed. Returns the foreground group, which the
+/// caller tells of it; a real terminal hangs up and has told everybody itself.
+pub fn leader_exits(tty: &Arc<dyn Any + Send + Sync>) -> Option<i32> {
+    let tty = tty.downcast_ref::<Tty>()?;
+    if !tty.is_pty() {
+        tty.hangup();
+        return None;
     }
+    Some(tty.detach_session()).filter(|&pgrp| pgrp != 0)
 }
 
 /// What `/proc/PID/stat` says of a controlling terminal: its device number and foreground group.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod console;
 mod control;
 mod file;
 pub mod jobs;
@@ -15,6 +16,14 @@ pub mod ldisc;
 pub mod pty;
 pub mod termios;
 mod tty;
+mod virtio;
 
 pub use file::TtyFile;
 pub use tty::{Driver, Name, Tty};
+
+/// Sets up the serial line, the console devices and the virtio console ports. Called once at boot.
+pub fn init() -> Result<(), abi::Errno> {
+    console::init()?;
+    virtio::init();
+    Ok(())
+}
