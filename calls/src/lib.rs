@@ -4,15 +4,26 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod at;
+pub mod attr;
 pub mod barrier;
 pub mod cred;
+pub mod dir;
 pub mod event;
 pub mod exec;
+pub mod file;
 pub mod futex;
+pub mod io;
+mod lock;
 pub mod mem;
 pub mod misc;
+pub mod mount;
+pub mod path;
 pub mod prctl;
 pub mod pipe;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod splice;
+pub mod stat;
+pub mod xattr;

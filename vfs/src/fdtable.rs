@@ -123,6 +123,11 @@ impl FdTable {
         let file = self.get_any(fd)?;
         if file.is_path_only() { Err(Errno::EBADF) } else { Ok(file) }
     }
+    /// EMFILE unless a descriptor is free below `limit` (asked before an open has effects).
+    #[inline]
+    pub fn check_room(&self, limit: u32) -> Result<(), Errno> {
+        self.table.lock().find_free(0, limit).map(drop)
+    }
     /// Installs `file` at the lowest free descriptor from `min` on; EMFILE when that is not below `limit` (RLIMIT_NOFILE).
     pub fn install_from(&self, min: u32, file: Arc<File>, cloexec: bool, limit: u32) -> Result<i32, Errno> {
         let mut table = self.table.lock();

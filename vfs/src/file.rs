@@ -137,7 +137,7 @@ impl File {
         {
             return Err(Errno::EPERM);
         }
-        let next = old - OpenFlags::SETTABLE | new & OpenFlags::SETTABLE;
+        let next = (old - OpenFlags::SETTABLE) | (new & OpenFlags::SETTABLE);
         self.ops.set_flags(self, next)?;
         self.flags.store(next.bits(), Ordering::Relaxed);
         Ok(())

@@ -56,6 +56,20 @@ impl FsContext {
     pub fn set_root(&self, to: Path) {
         self.replace(|d| d.root = to);
     }
+    /// pivot_root(2) of another process: directories that were `old` become `new`.
+    pub fn replace_root(&self, old: &Path, new: &Path) {
+        let dirs = self.dirs();
+        if dirs.root == *old || dirs.cwd == *old {
+            self.replace(|d| {
+                if d.root == *old {
+                    d.root = new.clone();
+                }
+                if d.cwd == *old {
+                    d.cwd = new.clone();
+                }
+            });
+        }
+    }
     /// Replaces all (setns, unshare, pivot_root).
     pub fn set_dirs(&self, dirs: Dirs) {
         self.replace(|d| *d = dirs);

@@ -301,7 +301,7 @@ pub trait Inode: Send + Sync + Any {
     fn attr(&self) -> Result<Attr, Errno> {
         let base = self.base();
         Ok(match self.cache() {
-            Some(cache) => base.attr_with(cache.size(), cache.nr_pages() as u64 * 8),
+            Some(cache) => base.attr_with(cache.size(), cache.nr_pages() * 8),
             None => base.attr_with(base.size(), 0),
         })
     }

@@ -100,7 +100,7 @@ pub struct Dir {
 
 impl Dir {
     /// The root of an instance.
-    pub fn new(sb: &Arc<SuperBlock>, space: &Arc<Space>, mode: u32, uid: u32, gid: u32) -> Arc<dyn Inode> {
+    pub fn root(sb: &Arc<SuperBlock>, space: &Arc<Space>, mode: u32, uid: u32, gid: u32) -> Arc<dyn Inode> {
         // The root is not refused by the limit it belongs to.
         let _ = space.take_inode();
         let base = InodeBase::new(sb, 1, FileType::Directory.mode() | mode, uid, gid, 0);

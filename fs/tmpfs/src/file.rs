@@ -158,7 +158,7 @@ impl Inode for RegularFile {
         while index * PAGE < size && cache.next_page(index) == Some(index) {
             index += 1;
         }
-        Ok((index * PAGE).max(off).min(size))
+        Ok((index * PAGE).clamp(off, size))
     }
     xattr_ops!();
 }

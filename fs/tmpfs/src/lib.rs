@@ -39,7 +39,7 @@ pub struct RamFs;
 fn new_root(name: &'static str, flags: SbFlags, options: &Options) -> Arc<dyn Inode> {
     let space = Space::new(options);
     let sb = SuperBlock::new(name, flags, Box::new(space::Super(space.clone())));
-    dir::Dir::new(&sb, &space, options.mode, options.uid, options.gid)
+    dir::Dir::root(&sb, &space, options.mode, options.uid, options.gid)
 }
 
 impl FsType for TmpFs {

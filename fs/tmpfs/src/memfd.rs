@@ -23,7 +23,7 @@ fn home() -> &'static Home {
     HOME.get_or_init(|| {
         let space = Space::new(&Options::unlimited());
         let sb = SuperBlock::new("tmpfs", SbFlags::INTERNAL, Box::new(Super(space.clone())));
-        let root = crate::dir::Dir::new(&sb, &space, 0o755, 0, 0);
+        let root = crate::dir::Dir::root(&sb, &space, 0o755, 0, 0);
         let mnt = Mount::new(sb.root_dentry(&root), b"tmpfs", MntFlags::INTERNAL);
         Home { sb, space, mnt }
     })

@@ -1,0 +1,193 @@
+//! Directories: make, remove, list; where a process is (mkdir(2), rmdir(2), getdents(2), chdir(2), chroot(2), getcwd(3), umask(2)).
+
+use crate::at;
+use abi::Errno;
+use abi::fcntl::AT_FDCWD;
+use alloc::vec::Vec;
+use machine::VirtAddr;
+use mm::user::UserCStr;
+use task::Cx;
+use vfs::ops::{self, Make};
+use vfs::{Cap, DirSink, FileType, Path, walk};
+
+/// mkdirat(2).
+pub fn mkdirat(cx: &mut Cx, dirfd: i32, path: UserCStr, mode: u32) -> Result<(), Errno> {
+    let umask = cx.fs().umask();
+    at::with_path(cx, dirfd, path, |start, text| ops::make(start, text, Make::Directory(mode), umask)).map(drop)
+}
+
+/// mkdir(2).
+pub fn mkdir(cx: &mut Cx, path: UserCStr, mode: u32) -> Result<(), Errno> {
+    mkdirat(cx, AT_FDCWD, path, mode)
+}
+
+/// rmdir(2).
+pub fn rmdir(cx: &mut Cx, path: UserCStr) -> Result<(), Errno> {
+    at::with_path(cx, AT_FDCWD, path, ops::rmdir)
+}
+
+/// Bytes collected before they are copied out.
+const CHUNK: usize = 4096;
+/// `d_ino`, `d_off`, `d_reclen`, `d_type` before the name.
+const HEAD64: usize = 19;
+/// `d_ino`, `d_off`, `d_reclen` before the name.
+const HEAD: usize = 18;
+
+/// Lays entries out as `struct linux_dirent64` (or the old `linux_dirent`, whose type byte comes last).
+struct Records {
+    bytes: Vec<u8>,
+    room: usize,
+    old: bool,
+    /// An entry did not fit an empty buffer.
+    too_small: bool,
+}
+
+impl DirSink for Records {
+    fn entry(&mut self, next: u64, ino: u64, kind: FileType, name: &[u8]) -> bool {
+        // Head, name, NUL, and in the old layout the type; rounded up to 8.
+        let len = if self.old { HEAD + name.len() + 2 } else { HEAD64 + name.len() + 1 }.next_multiple_of(8);
+        if self.bytes.len() + len > self.room {
+            self.too_small |= self.bytes.is_empty();
+            return false;
+        }
+        let end = self.bytes.len() + len;
+        self.bytes.extend_from_slice(&ino.to_le_bytes());
+        self.bytes.extend_from_slice(&next.to_le_bytes());
+        self.bytes.extend_from_slice(&(len as u16).to_le_bytes());
+        if !self.old {
+            self.bytes.push(kind as u8);
+        }
+        self.bytes.extend_from_slice(name);
+        self.bytes.resize(end, 0);
+        if let (true, Some(last)) = (self.old, self.bytes.last_mut()) {
+            *last = kind as u8;
+        }
+        true
+    }
+}
+
+fn list(cx: &Cx, fd: i32, buf: VirtAddr, count: u32, old: bool) -> Result<usize, Errno> {
+    let file = cx.files().get(fd)?;
+    let count = count as usize;
+    let mut records = Records { bytes: Vec::new(), room: 0, old, too_small: false };
+    records.bytes.try_reserve_exact(count.min(CHUNK)).map_err(|_| Errno::ENOMEM)?;
+    let mut done = 0;
+    loop {
+        records.bytes.clear();
+        records.room = (count - done).min(CHUNK);
+        let before = file.pos();
+        let result = file.readdir(&mut records);
+        if records.bytes.is_empty() {
+            return match result {
+                _ if done > 0 => Ok(done),
+                Err(e) => Err(e),
+                Ok(()) if records.too_small => Err(Errno::EINVAL),
+                Ok(()) => Ok(0),
+            };
+        }
+        let to = VirtAddr(buf.0.wrapping_add(done as u64));
+        if let Err(e) = cx.mm().write_bytes(to, &records.bytes) {
+            // What the program did not get is not read either.
+            file.set_pos(before);
+            return if done > 0 { Ok(done) } else { Err(e) };
+        }
+        done += records.bytes.len();
+        if result.is_err() {
+            return Ok(done);
+        }
+    }
+}
+
+/// getdents64(2).
+pub fn getdents64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: u32) -> Result<usize, Errno> {
+    list(cx, fd, buf, count, false)
+}
+
+/// getdents(2).
+pub fn getdents(cx: &mut Cx, fd: i32, buf: VirtAddr, count: u32) -> Result<usize, Errno> {
+    list(cx, fd, buf, count, true)
+}
+
+fn enter(cx: &Cx, place: Path) -> Result<(), Errno> {
+    walk::may_enter(place.inode(), cx.cred())?;
+    cx.fs().set_cwd(place);
+    Ok(())
+}
+
+/// chdir(2).
+pub fn chdir(cx: &mut Cx, path: UserCStr) -> Result<(), Errno> {
+    let place = at::lookup(cx, AT_FDCWD, path, 0, true)?;
+    enter(cx, place)
+}
+
+/// fchdir(2).
+pub fn fchdir(cx: &mut Cx, fd: i32) -> Result<(), Errno> {
+    let place = cx.files().get_any(fd)?.path().clone();
+    enter(cx, place)
+}
+
+/// chroot(2).
+pub fn chroot(cx: &mut Cx, path: UserCStr) -> Result<(), Errno> {
+    let place = at::lookup(cx, AT_FDCWD, path, 0, true)?;
+    walk::may_enter(place.inode(), cx.cred())?;
+    if !cx.cred().capable(Cap::SysChroot) {
+        return Err(Errno::EPERM);
+    }
+    cx.fs().set_root(place);
+    Ok(())
+}
+
+/// getcwd(2): returns the length with the NUL.
+pub fn getcwd(cx: &mut Cx, buf: VirtAddr, size: usize) -> Result<usize, Errno> {
+    let dirs = cx.fs().dirs();
+    if dirs.cwd.dentry.is_deleted() {
+        return Err(Errno::ENOENT);
+    }
+    let (path, reachable) = dirs.cwd.text(&dirs.root);
+    let mut text = Vec::new();
+    text.try_reserve_exact(path.len() + 16).map_err(|_| Errno::ENOMEM)?;
+    if !reachable {
+        text.extend_from_slice(b"(unreachable)");
+    }
+    text.extend_from_slice(&path);
+    text.push(0);
+    if text.len() > mm::user::PATH_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    if text.len() > size {
+        return Err(Errno::ERANGE);
+    }
+    cx.mm().write_bytes(buf, &text)?;
+    Ok(text.len())
+}
+
+/// umask(2).
+pub fn umask(cx: &mut Cx, mask: u32) -> Result<u32, Errno> {
+    Ok(cx.fs().set_umask(mask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_have_the_layout_of_linux() {
+        let mut r = Records { bytes: Vec::new(), room: 64, old: false, too_small: false };
+        assert!(r.entry(7, 42, FileType::Directory, b"abc"));
+        assert_eq!(r.bytes.len(), 24);
+        assert_eq!(r.bytes[..8], 42u64.to_le_bytes());
+        assert_eq!(r.bytes[8..16], 7u64.to_le_bytes());
+        assert_eq!(r.bytes[16..24], [24, 0, 4, b'a', b'b', b'c', 0, 0]);
+        assert!(r.entry(8, 1, FileType::Regular, b"12345"));
+        assert_eq!(r.bytes.len(), 56);
+        assert!(!r.entry(9, 1, FileType::Regular, b"x"), "no room");
+        assert!(!r.too_small);
+
+        let mut r = Records { bytes: Vec::new(), room: 64, old: true, too_small: false };
+        assert!(r.entry(7, 42, FileType::Regular, b"abcd"));
+        assert_eq!(r.bytes[16..24], [24, 0, b'a', b'b', b'c', b'd', 0, 8]);
+        let mut r = Records { bytes: Vec::new(), room: 10, old: true, too_small: false };
+        assert!(!r.entry(7, 42, FileType::Regular, b"abcd"));
+        assert!(r.too_small);
+    }
+}

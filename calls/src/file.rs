@@ -1,0 +1,277 @@
+//! Descriptors: open, close, duplicate, control (open(2), openat2(2), close(2), dup(2), fcntl(2), ioctl(2), memfd_create(2)).
+
+use crate::at;
+use crate::lock;
+use abi::Errno;
+use abi::fcntl::{self, AT_FDCWD, FOwnerEx, OpenFlags, OpenHow, cmd, mfd};
+use abi::resource::Resource;
+use alloc::sync::Arc;
+use machine::VirtAddr;
+use mm::user::{PathBuf, UserCStr, UserPtr, UserSlice};
+use task::Cx;
+use tmpfs::MemfdKind;
+use vfs::file::Owner;
+use vfs::open::{How, check_resolve, open as vfs_open};
+use vfs::{File, FileType};
+
+/// The descriptor limit of the caller.
+#[inline]
+pub fn nofile(cx: &Cx) -> u32 {
+    u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX)
+}
+
+fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
+    cx.files().install(file, cloexec, nofile(cx))
+}
+
+fn do_open(cx: &Cx, dirfd: i32, text: &[u8], how: &How, resolve: u64) -> Result<i32, Errno> {
+    let resolve = check_resolve(resolve)?;
+    // A full table fails the call before a file is made.
+    cx.files().check_room(nofile(cx))?;
+    let caller = cx.caller();
+    let file = at::with_text(cx, dirfd, text, resolve, |start, text| vfs_open(start, text, how, &caller))?;
+    install(cx, file, how.flags.contains(OpenFlags::CLOEXEC))
+}
+
+/// openat(2).
+pub fn openat(cx: &mut Cx, dirfd: i32, path: UserCStr, flags: u32, mode: u32) -> Result<i32, Errno> {
+    let how = How::from_open(flags, mode, cx.fs().umask())?;
+    let mut text = PathBuf::new();
+    path.read_path(cx.mm(), &mut text)?;
+    do_open(cx, dirfd, &text, &how, 0)
+}
+
+/// open(2).
+pub fn open(cx: &mut Cx, path: UserCStr, flags: u32, mode: u32) -> Result<i32, Errno> {
+    openat(cx, AT_FDCWD, path, flags, mode)
+}
+
+/// creat(2).
+pub fn creat(cx: &mut Cx, path: UserCStr, mode: u32) -> Result<i32, Errno> {
+    let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
+    openat(cx, AT_FDCWD, path, flags.bits(), mode)
+}
+
+/// Copies in a structure that may be shorter (older programs) or longer (newer ones) than what we know; E2BIG if a newer part is
+/// not zero.
+pub fn read_extensible<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
+    cx: &Cx,
+    ptr: UserPtr<T>,
+    size: usize,
+    min: usize,
+) -> Result<T, Errno> {
+    if size < min {
+        return Err(Errno::EINVAL);
+    }
+    if size > machine::PAGE_SIZE {
+        return Err(Errno::E2BIG);
+    }
+    let mut value = T::new_zeroed();
+    let known = size.min(size_of::<T>());
+    if let Some(rest) = size.checked_sub(known).filter(|&n| n > 0) {
+        let tail: UserSlice<u8> = UserSlice::new(ptr.byte_add::<u8>(known).addr(), rest);
+        if tail.read_vec(cx.mm())?.iter().any(|&b| b != 0) {
+            return Err(Errno::E2BIG);
+        }
+    }
+    let bytes = value.as_mut_bytes().get_mut(..known).unwrap_or_default();
+    cx.mm().read_bytes(ptr.addr(), bytes)?;
+    Ok(value)
+}
+
+/// openat2(2).
+pub fn openat2(cx: &mut Cx, dirfd: i32, path: UserCStr, how: UserPtr<OpenHow>, size: usize) -> Result<i32, Errno> {
+    let how = read_extensible(cx, how, size, size_of::<OpenHow>())?;
+    let open_how = How::from_openat2(how.flags, how.mode, cx.fs().umask())?;
+    check_resolve(how.resolve)?;
+    let mut text = PathBuf::new();
+    path.read_path(cx.mm(), &mut text)?;
+    do_open(cx, dirfd, &text, &open_how, how.resolve)
+}
+
+/// close(2).
+pub fn close(cx: &mut Cx, fd: i32) -> Result<(), Errno> {
+    cx.files().close(fd)
+}
+
+/// close_range(2).
+pub fn close_range(cx: &mut Cx, first: u32, last: u32, flags: u32) -> Result<(), Errno> {
+    if flags & !(fcntl::CLOSE_RANGE_UNSHARE | fcntl::CLOSE_RANGE_CLOEXEC) != 0 || first > last {
+        return Err(Errno::EINVAL);
+    }
+    if flags & fcntl::CLOSE_RANGE_UNSHARE != 0 {
+        let own = cx.files().fork()?;
+        cx.set_files(own);
+    }
+    cx.files().close_range(first, last, flags & fcntl::CLOSE_RANGE_CLOEXEC != 0);
+    Ok(())
+}
+
+/// dup(2).
+pub fn dup(cx: &mut Cx, fd: i32) -> Result<i32, Errno> {
+    let file = cx.files().get_any(fd)?;
+    install(cx, file, false)
+}
+
+/// dup2(2).
+pub fn dup2(cx: &mut Cx, old: i32, new: i32) -> Result<i32, Errno> {
+    if old == new {
+        cx.files().get_any(old)?;
+        return Ok(new);
+    }
+    dup_to(cx, old, new, false)
+}
+
+/// dup3(2).
+pub fn dup3(cx: &mut Cx, old: i32, new: i32, flags: u32) -> Result<i32, Errno> {
+    if flags & !OpenFlags::CLOEXEC.bits() != 0 || old == new {
+        return Err(Errno::EINVAL);
+    }
+    dup_to(cx, old, new, flags != 0)
+}
+
+fn dup_to(cx: &Cx, old: i32, new: i32, cloexec: bool) -> Result<i32, Errno> {
+    let slot = u32::try_from(new).ok().filter(|&fd| fd < nofile(cx)).ok_or(Errno::EBADF)?;
+    let file = cx.files().get_any(old)?;
+    cx.files().install_at(slot, file, cloexec)?;
+    Ok(new)
+}
+
+/// fcntl(2).
+pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno> {
+    let file = cx.files().get_any(fd)?;
+    match command {
+        cmd::F_DUPFD | cmd::F_DUPFD_CLOEXEC => {
+            let min = u32::try_from(arg).ok().filter(|&fd| fd < nofile(cx)).ok_or(Errno::EINVAL)?;
+            let cloexec = command == cmd::F_DUPFD_CLOEXEC;
+            return cx.files().install_from(min, file, cloexec, nofile(cx)).map(i64::from);
+        }
+        cmd::F_GETFD => return cx.files().cloexec(fd).map(i64::from),
+        cmd::F_SETFD => {
+            cx.files().set_cloexec(fd, arg as u32 & fcntl::FD_CLOEXEC != 0)?;
+            return Ok(0);
+        }
+        cmd::F_GETFL => return Ok(i64::from(file.flags().bits() | OpenFlags::LARGEFILE.bits())),
+        cmd::F_DUPFD_QUERY => {
+            let other = cx.files().get_any(arg as i32)?;
+            return Ok(i64::from(Arc::ptr_eq(&file, &other)));
+        }
+        _ if file.is_path_only() => return Err(Errno::EBADF),
+        _ => {}
+    }
+    match command {
+        cmd::F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)).map(|()| 0),
+        cmd::F_GETLK | cmd::F_OFD_GETLK => lock::test(cx, &file, command, arg),
+        cmd::F_SETLK | cmd::F_SETLKW | cmd::F_OFD_SETLK | cmd::F_OFD_SETLKW => lock::set(cx, &file, command, arg),
+        cmd::F_GETOWN => Ok(i64::from(file.owner().pid)),
+        cmd::F_SETOWN => {
+            let pid = arg as i32;
+            if pid == i32::MIN {
+                return Err(Errno::EINVAL);
+            }
+            file.set_owner(Owner { pid, thread: false, ..file.owner() });
+            Ok(0)
+        }
+        cmd::F_GETOWN_EX => {
+            let owner = file.owner();
+            let (kind, pid) = match (owner.thread, owner.pid) {
+                (true, pid) => (0, pid),
+                (false, pid) if pid < 0 => (2, pid.saturating_neg()),
+                (false, pid) => (1, pid),
+            };
+            UserPtr::new(VirtAddr(arg)).write(cx.mm(), &FOwnerEx { kind, pid })?;
+            Ok(0)
+        }
+        cmd::F_SETOWN_EX => {
+            let new: FOwnerEx = UserPtr::new(VirtAddr(arg)).read(cx.mm())?;
+            let (pid, thread) = match new.kind {
+                0 => (new.pid, true),
+                1 => (new.pid, false),
+                2 => (new.pid.checked_neg().ok_or(Errno::EINVAL)?, false),
+                _ => return Err(Errno::EINVAL),
+            };
+            file.set_owner(Owner { pid, thread, ..file.owner() });
+            Ok(0)
+        }
+        cmd::F_GETSIG => Ok(i64::from(file.owner().signal)),
+        cmd::F_SETSIG => {
+            let signal = i32::try_from(arg).ok().filter(|s| (0..=64).contains(s)).ok_or(Errno::EINVAL)?;
+            file.set_owner(Owner { signal, ..file.owner() });
+            Ok(0)
+        }
+        cmd::F_GET_SEALS => file.inode().seals().map(i64::from),
+        cmd::F_ADD_SEALS => {
+            if !file.is_writable() {
+                return Err(Errno::EPERM);
+            }
+            let seals = u32::try_from(arg).ok().filter(|s| s & !fcntl::seal::ALL == 0).ok_or(Errno::EINVAL)?;
+            file.inode().add_seals(seals).map(|()| 0)
+        }
+        _ => file.ops().fcntl(&file, command, arg),
+    }
+}
+
+/// flock(2).
+pub fn flock(cx: &mut Cx, fd: i32, operation: u32) -> Result<(), Errno> {
+    let wait = operation & fcntl::LOCK_NB == 0;
+    let mode = match operation & !fcntl::LOCK_NB {
+        fcntl::LOCK_SH => Some(false),
+        fcntl::LOCK_EX => Some(true),
+        fcntl::LOCK_UN => None,
+        _ => return Err(Errno::EINVAL),
+    };
+    let file = cx.files().get(fd)?;
+    vfs::locks::flock(&file, mode, wait)
+}
+
+const FIONREAD: u32 = 0x541b;
+const FIONBIO: u32 = 0x5421;
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
+const FIOASYNC: u32 = 0x5452;
+const FIGETBSZ: u32 = 2;
+
+/// ioctl(2): the commands every descriptor knows here, the rest by the file.
+pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno> {
+    let file = cx.files().get(fd)?;
+    match command {
+        FIOCLEX | FIONCLEX => {
+            cx.files().set_cloexec(fd, command == FIOCLEX)?;
+            return Ok(0);
+        }
+        FIONBIO | FIOASYNC => {
+            let on: i32 = UserPtr::new(VirtAddr(arg)).read(cx.mm())?;
+            let flag = if command == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
+            file.set_flag(flag, on != 0)?;
+            return Ok(0);
+        }
+        FIGETBSZ if matches!(file.path().dentry.kind(), FileType::Regular | FileType::Directory) => {
+            let size = file.attr()?.blksize as i32;
+            UserPtr::new(VirtAddr(arg)).write(cx.mm(), &size)?;
+            return Ok(0);
+        }
+        FIONREAD if file.path().dentry.kind() == FileType::Regular => {
+            let left = file.inode().size().saturating_sub(file.pos());
+            let left = i32::try_from(left).unwrap_or(i32::MAX);
+            UserPtr::new(VirtAddr(arg)).write(cx.mm(), &left)?;
+            return Ok(0);
+        }
+        _ => {}
+    }
+    file.ioctl(&cx.caller(), command, arg)
+}
+
+/// Longest name of a memfd, its NUL not counted.
+const MEMFD_NAME_MAX: usize = 249;
+
+/// memfd_create(2).
+pub fn memfd_create(cx: &mut Cx, name: UserCStr, flags: u32) -> Result<i32, Errno> {
+    let known = mfd::CLOEXEC | mfd::ALLOW_SEALING | mfd::NOEXEC_SEAL | mfd::EXEC;
+    if flags & !known != 0 || flags & (mfd::NOEXEC_SEAL | mfd::EXEC) == mfd::NOEXEC_SEAL | mfd::EXEC {
+        return Err(Errno::EINVAL);
+    }
+    let name = name.read_string(cx.mm(), MEMFD_NAME_MAX, Errno::EINVAL)?;
+    let kind = MemfdKind { sealable: flags & mfd::ALLOW_SEALING != 0, noexec: flags & mfd::NOEXEC_SEAL != 0 };
+    let file = tmpfs::memfd(&name, kind, cx.cred())?;
+    install(cx, file, flags & mfd::CLOEXEC != 0)
+}

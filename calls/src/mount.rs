@@ -1,0 +1,171 @@
+//! Mounting (mount(2), umount2(2), pivot_root(2)).
+
+use crate::at;
+use abi::Errno;
+use abi::fcntl::AT_FDCWD;
+use abi::mount::{MS_MGC_MSK, MS_MGC_VAL, MountFlags, UmountFlags};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use machine::PAGE_SIZE;
+use mm::user::UserCStr;
+use task::Cx;
+use vfs::propagate::PropagationType;
+use vfs::{Cap, FileType, MntFlags, MountRequest, Path, SbFlags, namespace, walk};
+
+fn may_mount(cx: &Cx) -> Result<(), Errno> {
+    if cx.cred().capable(Cap::SysAdmin) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// The flags that belong to the mount.
+fn mount_flags(f: MountFlags) -> MntFlags {
+    let mut out = MntFlags::empty();
+    for (ms, mnt) in [
+        (MountFlags::RDONLY, MntFlags::RDONLY),
+        (MountFlags::NOSUID, MntFlags::NOSUID),
+        (MountFlags::NODEV, MntFlags::NODEV),
+        (MountFlags::NOEXEC, MntFlags::NOEXEC),
+        (MountFlags::NOATIME, MntFlags::NOATIME),
+        (MountFlags::NODIRATIME, MntFlags::NODIRATIME),
+        (MountFlags::NOSYMFOLLOW, MntFlags::NOSYMFOLLOW),
+    ] {
+        out.set(mnt, f.contains(ms));
+    }
+    // relatime unless told otherwise (mount(2)).
+    out.set(MntFlags::RELATIME, !f.intersects(MountFlags::NOATIME | MountFlags::STRICTATIME));
+    out
+}
+
+/// The flags that belong to the instance.
+fn instance_flags(f: MountFlags) -> SbFlags {
+    let mut out = SbFlags::empty();
+    for (ms, sb) in [
+        (MountFlags::RDONLY, SbFlags::RDONLY),
+        (MountFlags::SYNCHRONOUS, SbFlags::SYNCHRONOUS),
+        (MountFlags::DIRSYNC, SbFlags::DIRSYNC),
+        (MountFlags::LAZYTIME, SbFlags::LAZYTIME),
+    ] {
+        out.set(sb, f.contains(ms));
+    }
+    out
+}
+
+fn optional(cx: &Cx, text: UserCStr) -> Result<Option<Vec<u8>>, Errno> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    text.read_string(cx.mm(), PAGE_SIZE - 1, Errno::EINVAL).map(Some)
+}
+
+/// mount(2).
+pub fn mount(
+    cx: &mut Cx,
+    source: UserCStr,
+    target: UserCStr,
+    fs_type: UserCStr,
+    flags: u64,
+    data: UserCStr,
+) -> Result<(), Errno> {
+    let fs_type = optional(cx, fs_type)?;
+    let source = optional(cx, source)?;
+    let data = optional(cx, data)?.unwrap_or_default();
+    let place = at::lookup(cx, AT_FDCWD, target, 0, true)?;
+    may_mount(cx)?;
+    let flags = if flags & MS_MGC_MSK == MS_MGC_VAL { flags & !MS_MGC_MSK } else { flags };
+    let f = MountFlags::from_bits_truncate(flags);
+    let propagation = MountFlags::SHARED | MountFlags::PRIVATE | MountFlags::SLAVE | MountFlags::UNBINDABLE;
+    let recursive = f.contains(MountFlags::REC);
+    if f.contains(MountFlags::REMOUNT) {
+        let only_mount = f.contains(MountFlags::BIND);
+        return namespace::remount(&place, only_mount, instance_flags(f), remount_flags(f, &place), &data);
+    }
+    if f.contains(MountFlags::BIND) {
+        let from = source_place(cx, source.as_deref())?;
+        return namespace::bind(&from, &place, recursive);
+    }
+    if f.intersects(propagation) {
+        let others = propagation | MountFlags::REC | MountFlags::SILENT;
+        let to = match f & propagation {
+            MountFlags::SHARED => PropagationType::Shared,
+            MountFlags::PRIVATE => PropagationType::Private,
+            MountFlags::SLAVE => PropagationType::Slave,
+            MountFlags::UNBINDABLE => PropagationType::Unbindable,
+            _ => return Err(Errno::EINVAL),
+        };
+        if !(f - others).is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        return namespace::change_propagation(&place, to, recursive);
+    }
+    if f.contains(MountFlags::MOVE) {
+        let from = source_place(cx, source.as_deref())?;
+        return namespace::move_mount(&from, &place);
+    }
+    let fs_type = fs_type.ok_or(Errno::EINVAL)?;
+    if place.dentry.kind() != FileType::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    let dirs = cx.fs().dirs();
+    let request = MountRequest {
+        source: source.as_deref(),
+        flags: instance_flags(f),
+        data: &data,
+        dirs: &dirs,
+        caller: &cx.caller(),
+    };
+    let mnt = namespace::new_mount(&fs_type, &request, mount_flags(f))?;
+    namespace::attach(&mnt, &place)
+}
+
+/// A remount that names no rule for access times keeps the old one.
+fn remount_flags(f: MountFlags, place: &Path) -> MntFlags {
+    let atime = MountFlags::NOATIME | MountFlags::NODIRATIME | MountFlags::RELATIME | MountFlags::STRICTATIME;
+    let new = mount_flags(f);
+    if f.intersects(atime) {
+        return new;
+    }
+    let kept = MntFlags::NOATIME | MntFlags::NODIRATIME | MntFlags::RELATIME;
+    (new - kept) | (place.mnt.flags() & kept)
+}
+
+fn source_place(cx: &Cx, source: Option<&[u8]>) -> Result<Path, Errno> {
+    let text = source.filter(|s| !s.is_empty()).ok_or(Errno::EINVAL)?;
+    at::with_text(cx, AT_FDCWD, text, Default::default(), |start, text| walk::lookup(start, text, true))
+}
+
+/// umount2(2).
+pub fn umount2(cx: &mut Cx, target: UserCStr, flags: u32) -> Result<(), Errno> {
+    let flags = UmountFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    let place = at::lookup(cx, AT_FDCWD, target, 0, !flags.contains(UmountFlags::NOFOLLOW))?;
+    if !Arc::ptr_eq(&place.dentry, place.mnt.root()) {
+        return Err(Errno::EINVAL);
+    }
+    may_mount(cx)?;
+    if flags.contains(UmountFlags::EXPIRE) {
+        if flags.intersects(UmountFlags::FORCE | UmountFlags::DETACH) {
+            return Err(Errno::EINVAL);
+        }
+        // Marks for expiry are not kept: no mount is ever idle enough.
+        return Err(Errno::EAGAIN);
+    }
+    let dirs = cx.fs().dirs();
+    namespace::umount(place, flags, &dirs.ns, &dirs.root)
+}
+
+/// pivot_root(2). Every process whose root or working directory was the old root follows.
+pub fn pivot_root(cx: &mut Cx, new_root: UserCStr, put_old: UserCStr) -> Result<(), Errno> {
+    may_mount(cx)?;
+    let new = at::lookup(cx, AT_FDCWD, new_root, 0, true)?;
+    let old = at::lookup(cx, AT_FDCWD, put_old, 0, true)?;
+    if new.dentry.kind() != FileType::Directory || old.dentry.kind() != FileType::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    let dirs = cx.fs().dirs();
+    namespace::pivot_root(&new, &old, &dirs.root, &dirs.ns)?;
+    let before = dirs.root.clone();
+    for process in task::tree::all_processes() {
+        for fs in process.threads().iter().filter_map(|t| t.fs()) {
+            fs.replace_root(&before, &new);
+        }
+    }
+    Ok(())
+}

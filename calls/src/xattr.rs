@@ -1,0 +1,190 @@
+//! Extended attributes (xattr(7), setxattr(2), getxattr(2), listxattr(2), removexattr(2)).
+
+use crate::at;
+use abi::Errno;
+use abi::fcntl::AT_FDCWD;
+use abi::stat::{S_ISVTX, XATTR_CREATE, XATTR_NAME_MAX, XATTR_REPLACE, XATTR_SIZE_MAX};
+use alloc::vec::Vec;
+use machine::VirtAddr;
+use mm::user::{UserCStr, UserSlice};
+use task::Cx;
+use vfs::notify::{self, Event};
+use vfs::{Cap, FileType, Inode, Path, may};
+
+fn read_name(cx: &Cx, name: UserCStr) -> Result<Vec<u8>, Errno> {
+    let name = name.read_string(cx.mm(), XATTR_NAME_MAX, Errno::ERANGE)?;
+    if name.is_empty() { Err(Errno::ERANGE) } else { Ok(name) }
+}
+
+/// The rules of xattr(7) on who may use which namespace.
+fn allowed(cx: &Cx, inode: &alloc::sync::Arc<dyn Inode>, name: &[u8], mask: u32) -> Result<(), Errno> {
+    let cred = cx.cred();
+    let refuse = Err(if mask & may::WRITE != 0 { Errno::EPERM } else { Errno::ENODATA });
+    if name.starts_with(b"security.") || name.starts_with(b"system.") {
+        let needs = if name == b"security.capability" { Cap::Setfcap } else { Cap::SysAdmin };
+        if mask & may::WRITE != 0 && name.starts_with(b"security.") && !cred.capable(needs) {
+            return Err(Errno::EPERM);
+        }
+        return Ok(());
+    }
+    if name.starts_with(b"trusted.") {
+        return if cred.capable(Cap::SysAdmin) { Ok(()) } else { refuse };
+    }
+    if name.starts_with(b"user.") {
+        let base = inode.base();
+        match base.kind() {
+            FileType::Regular => {}
+            FileType::Directory => {
+                let sticky = base.mode() & S_ISVTX != 0;
+                if sticky && mask & may::WRITE != 0 && !inode.owner_or_capable(cred) {
+                    return Err(Errno::EPERM);
+                }
+            }
+            _ => return refuse,
+        }
+    }
+    inode.check(cred, mask)
+}
+
+fn set_at(cx: &Cx, place: &Path, name: UserCStr, value: VirtAddr, size: usize, flags: u32) -> Result<(), Errno> {
+    if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let name = read_name(cx, name)?;
+    if size > XATTR_SIZE_MAX {
+        return Err(Errno::E2BIG);
+    }
+    let value = UserSlice::<u8>::new(value, size).read_vec(cx.mm())?;
+    place.mnt.want_write()?;
+    let inode = place.inode();
+    allowed(cx, inode, &name, may::WRITE)?;
+    {
+        let _guard = inode.base().lock.lock();
+        inode.set_xattr(&name, &value, flags)?;
+        inode.base().touch_ctime();
+    }
+    notify::on_dentry(&place.dentry, Event::ATTRIB);
+    Ok(())
+}
+
+/// Copies a result out; with size 0 only its length is asked.
+fn give(cx: &Cx, bytes: &[u8], out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    if size != 0 {
+        if bytes.len() > size {
+            return Err(Errno::ERANGE);
+        }
+        cx.mm().write_bytes(out, bytes)?;
+    }
+    Ok(bytes.len())
+}
+
+fn get_at(cx: &Cx, place: &Path, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    let name = read_name(cx, name)?;
+    allowed(cx, place.inode(), &name, may::READ)?;
+    give(cx, &place.inode().get_xattr(&name)?, out, size)
+}
+
+fn list_at(cx: &Cx, place: &Path, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    let mut names = place.inode().list_xattr()?;
+    if !cx.cred().capable(Cap::SysAdmin) {
+        let visible = names.split_inclusive(|&b| b == 0).filter(|n| !n.starts_with(b"trusted."));
+        names = visible.flatten().copied().collect();
+    }
+    give(cx, &names, out, size)
+}
+
+fn remove_at(cx: &Cx, place: &Path, name: UserCStr) -> Result<(), Errno> {
+    let name = read_name(cx, name)?;
+    place.mnt.want_write()?;
+    let inode = place.inode();
+    allowed(cx, inode, &name, may::WRITE)?;
+    {
+        let _guard = inode.base().lock.lock();
+        inode.remove_xattr(&name)?;
+        inode.base().touch_ctime();
+    }
+    notify::on_dentry(&place.dentry, Event::ATTRIB);
+    Ok(())
+}
+
+fn by_path(cx: &Cx, path: UserCStr, follow: bool) -> Result<Path, Errno> {
+    at::lookup(cx, AT_FDCWD, path, 0, follow)
+}
+
+fn by_fd(cx: &Cx, fd: i32) -> Result<Path, Errno> {
+    Ok(cx.files().get(fd)?.path().clone())
+}
+
+/// setxattr(2).
+pub fn setxattr(
+    cx: &mut Cx,
+    path: UserCStr,
+    name: UserCStr,
+    value: VirtAddr,
+    size: usize,
+    flags: u32,
+) -> Result<(), Errno> {
+    set_at(cx, &by_path(cx, path, true)?, name, value, size, flags)
+}
+
+/// lsetxattr(2).
+pub fn lsetxattr(
+    cx: &mut Cx,
+    path: UserCStr,
+    name: UserCStr,
+    value: VirtAddr,
+    size: usize,
+    flags: u32,
+) -> Result<(), Errno> {
+    set_at(cx, &by_path(cx, path, false)?, name, value, size, flags)
+}
+
+/// fsetxattr(2).
+pub fn fsetxattr(cx: &mut Cx, fd: i32, name: UserCStr, value: VirtAddr, size: usize, flags: u32) -> Result<(), Errno> {
+    set_at(cx, &by_fd(cx, fd)?, name, value, size, flags)
+}
+
+/// getxattr(2).
+pub fn getxattr(cx: &mut Cx, path: UserCStr, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    get_at(cx, &by_path(cx, path, true)?, name, out, size)
+}
+
+/// lgetxattr(2).
+pub fn lgetxattr(cx: &mut Cx, path: UserCStr, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    get_at(cx, &by_path(cx, path, false)?, name, out, size)
+}
+
+/// fgetxattr(2).
+pub fn fgetxattr(cx: &mut Cx, fd: i32, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    get_at(cx, &by_fd(cx, fd)?, name, out, size)
+}
+
+/// listxattr(2).
+pub fn listxattr(cx: &mut Cx, path: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    list_at(cx, &by_path(cx, path, true)?, out, size)
+}
+
+/// llistxattr(2).
+pub fn llistxattr(cx: &mut Cx, path: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    list_at(cx, &by_path(cx, path, false)?, out, size)
+}
+
+/// flistxattr(2).
+pub fn flistxattr(cx: &mut Cx, fd: i32, out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    list_at(cx, &by_fd(cx, fd)?, out, size)
+}
+
+/// removexattr(2).
+pub fn removexattr(cx: &mut Cx, path: UserCStr, name: UserCStr) -> Result<(), Errno> {
+    remove_at(cx, &by_path(cx, path, true)?, name)
+}
+
+/// lremovexattr(2).
+pub fn lremovexattr(cx: &mut Cx, path: UserCStr, name: UserCStr) -> Result<(), Errno> {
+    remove_at(cx, &by_path(cx, path, false)?, name)
+}
+
+/// fremovexattr(2).
+pub fn fremovexattr(cx: &mut Cx, fd: i32, name: UserCStr) -> Result<(), Errno> {
+    remove_at(cx, &by_fd(cx, fd)?, name)
+}
