@@ -349,9 +349,7 @@ pub fn fadvise64(cx: &mut Cx, fd: i32, off: i64, len: i64, advice: u32) -> Resul
         let first = (off.max(0) as u64).div_ceil(machine::PAGE_SIZE as u64);
         let end = if len == 0 { u64::MAX } else { (off.max(0) as u64).saturating_add(len as u64) };
         let last = end / machine::PAGE_SIZE as u64;
-        if last > first {
-            cache.invalidate(first, last - 1);
-        }
+        cache.invalidate(first, last);
     }
     Ok(())
 }
@@ -368,10 +366,7 @@ pub fn readahead(cx: &mut Cx, fd: i32, off: i64, count: usize) -> Result<(), Err
     let end = (off.max(0) as u64).saturating_add(count as u64).min(cache.size());
     // At most 2 MiB, as Linux bounds it by the device's window.
     let first = off.max(0) as u64 / page;
-    for index in first..end.div_ceil(page).min(first + 512) {
-        cache.get(index)?;
-    }
-    Ok(())
+    cache.read_ahead(first, end.div_ceil(page).min(first.saturating_add(512)))
 }
 
 /// The file behind a descriptor that may be read (for calls that move data between files).

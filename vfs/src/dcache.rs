@@ -66,7 +66,7 @@ pub(crate) fn enter(dentry: &Arc<Dentry>) {
         dentry.slot.store(slot, Ordering::Relaxed);
     }
     if LIVE.fetch_add(1, Ordering::Relaxed) >= limit() {
-        shrink(HAND_STEPS);
+        turn(HAND_STEPS);
     }
 }
 
@@ -83,8 +83,15 @@ pub(crate) fn leave(dentry: &Dentry) {
     LIVE.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Looks at up to `steps` dentries and drops the unused ones; returns how many went. Also called when memory is short.
-pub fn shrink(steps: usize) -> usize {
+/// Drops up to about `target` unused dentries when memory is short; returns how many went.
+pub fn shrink(target: usize) -> usize {
+    // Two rounds at most: the first takes the mark away, the second the dentry.
+    let steps = live().saturating_mul(2).min(target.saturating_mul(8));
+    turn(steps)
+}
+
+/// Moves the hand over `steps` dentries and drops the unused, unmarked ones.
+fn turn(steps: usize) -> usize {
     let mut dropped = 0;
     for _ in 0..steps {
         let candidate = {

@@ -467,6 +467,10 @@ impl mm::MappedFile for Mapping {
     fn as_any(&self) -> &dyn Any {
         self
     }
+    fn may_observe(&self) -> bool {
+        let (inode, cred) = (self.file.inode(), self.file.cred());
+        inode.owner_or_capable(cred) || inode.check(cred, crate::may::WRITE).is_ok()
+    }
     fn mkwrite(&self) -> Result<(), Errno> {
         self.file.inode().base().touch_mtime();
         Ok(())

@@ -71,3 +71,9 @@ pub use superblock::{
     FsType, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs,
 };
 pub use walk::Start;
+
+/// Prepares the dentry cache: called once at boot, after memory, with a random number.
+pub fn init(seed: u64) {
+    dentry::seed_names(seed);
+    mm::pagecache::reclaim::register_shrinker(dcache::shrink);
+}

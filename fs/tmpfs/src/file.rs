@@ -5,7 +5,7 @@ use abi::Errno;
 use abi::fcntl::{FallocFlags, OpenFlags, seal};
 use alloc::sync::Arc;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use machine::sync::Once;
 use vfs::file::MAX_OFFSET;
 use vfs::{Attr, Caller, Dst, File, FileOps, Inode, InodeBase, PageCache, Path, SetAttr, Src};
@@ -16,8 +16,6 @@ const PAGE: u64 = machine::PAGE_SIZE as u64;
 pub struct RegularFile {
     common: Common,
     cache: Once<Arc<PageCache>>,
-    /// Pages counted at the instance.
-    counted: AtomicU64,
     seals: AtomicU32,
 }
 
@@ -26,7 +24,6 @@ impl RegularFile {
         RegularFile {
             common,
             cache: Once::new(),
-            counted: AtomicU64::new(0),
             // Only memfds that ask for it can be sealed.
             seals: AtomicU32::new(seal::SEAL),
         }
@@ -35,49 +32,10 @@ impl RegularFile {
         self.seals.store(seals, Ordering::Relaxed);
     }
     fn pages(&self) -> &Arc<PageCache> {
-        self.cache.get_or_init(|| PageCache::new(None))
+        self.cache.get_or_init(|| PageCache::with_quota(self.common.space.clone()))
     }
     fn has_seal(&self, any: u32) -> bool {
         self.seals.load(Ordering::Relaxed) & any != 0
-    }
-    /// Brings the instance's count of pages up to date (also for pages that came by page faults).
-    fn recount(&self) {
-        let Some(cache) = self.cache.get() else { return };
-        let now = cache.nr_pages();
-        let before = self.counted.swap(now, Ordering::Relaxed);
-        if now != before {
-            self.common.space.recount(before, now);
-        }
-    }
-    /// How many bytes from `off` on can get pages; ENOSPC for none.
-    fn room(&self, off: u64, len: u64) -> Result<u64, Errno> {
-        let (first, end) = (off / PAGE, (off + len).div_ceil(PAGE));
-        let Some(free) = self.common.space.free_pages() else { return Ok(len) };
-        if end - first <= free {
-            return Ok(len);
-        }
-        // Pages the file has already cost nothing.
-        let cache = self.pages();
-        let mut left = free;
-        for index in first..end {
-            if cache.lookup(index).is_none() {
-                if left == 0 {
-                    let fits = (index * PAGE).saturating_sub(off);
-                    return if fits == 0 { Err(Errno::ENOSPC) } else { Ok(fits) };
-                }
-                left -= 1;
-            }
-        }
-        Ok(len)
-    }
-}
-
-impl Drop for RegularFile {
-    fn drop(&mut self) {
-        let counted = self.counted.load(Ordering::Relaxed);
-        if counted != 0 {
-            self.common.space.recount(counted, 0);
-        }
     }
 }
 
@@ -112,7 +70,6 @@ impl Inode for RegularFile {
             }
             if size != old {
                 self.pages().truncate(size);
-                self.recount();
             }
         }
         self.common.base.apply(set);
@@ -176,8 +133,8 @@ impl FileOps for RegularFile {
         Ok(n)
     }
     fn write_at(&self, _f: &File, src: &mut Src<'_>, off: u64) -> Result<usize, Errno> {
-        let len = src.remaining() as u64;
         if self.has_seal(seal::WRITE | seal::FUTURE_WRITE | seal::GROW) {
+            let len = src.remaining() as u64;
             if self.has_seal(seal::WRITE | seal::FUTURE_WRITE) {
                 return Err(Errno::EPERM);
             }
@@ -185,9 +142,7 @@ impl FileOps for RegularFile {
                 return Err(Errno::EPERM);
             }
         }
-        src.limit(usize::try_from(self.room(off, len)?).unwrap_or(usize::MAX));
         let n = self.pages().write(src, off);
-        self.recount();
         self.common.base.touch_mtime();
         n
     }
@@ -201,7 +156,6 @@ impl FileOps for RegularFile {
                 return Err(Errno::EPERM);
             }
             self.pages().punch(off, end);
-            self.recount();
             self.common.base.touch_mtime();
             return Ok(());
         }
@@ -213,13 +167,7 @@ impl FileOps for RegularFile {
         if grows && self.has_seal(seal::GROW) {
             return Err(Errno::EPERM);
         }
-        if self.room(off, len)? < len {
-            return Err(Errno::ENOSPC);
-        }
-        for index in off / PAGE..end.div_ceil(PAGE) {
-            cache.get(index)?;
-        }
-        self.recount();
+        cache.preallocate(off / PAGE, end.div_ceil(PAGE))?;
         if grows {
             cache.set_size(end);
         }

@@ -6,6 +6,7 @@ use abi::stat::magic;
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
+use mm::pagecache::PageQuota;
 use vfs::{SbFlags, StatFs, SuperOps};
 
 /// Pages and inodes of one instance. A maximum of 0 is none.
@@ -47,13 +48,21 @@ impl Space {
             max => Some(max.saturating_sub(self.used_pages.load(Ordering::Relaxed))),
         }
     }
-    /// The pages of a file went from `before` to `after`.
-    pub fn recount(&self, before: u64, after: u64) {
-        if after >= before {
-            self.used_pages.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.used_pages.fetch_sub(before - after, Ordering::Relaxed);
-        }
+}
+
+impl PageQuota for Space {
+    fn charge(&self, pages: u64) -> Result<(), Errno> {
+        let max = match self.max_pages.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            max => max,
+        };
+        self.used_pages
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| used.checked_add(pages).filter(|&n| n <= max))
+            .map(drop)
+            .map_err(|_| Errno::ENOSPC)
+    }
+    fn uncharge(&self, pages: u64) {
+        self.used_pages.fetch_sub(pages, Ordering::Relaxed);
     }
 }
 
