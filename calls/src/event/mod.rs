@@ -1,8 +1,8 @@
 //! Waiting for files, and files made of events: poll, select, epoll, eventfd, timerfd.
 
-mod epoll;
-mod fds;
-mod poll;
+pub mod epoll;
+pub mod fds;
+pub mod poll;
 
 pub use epoll::{epoll_create, epoll_create1, epoll_ctl, epoll_pwait, epoll_pwait2, epoll_wait};
 pub use fds::{eventfd, eventfd2, timerfd_create, timerfd_gettime, timerfd_settime};
