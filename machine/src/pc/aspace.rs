@@ -26,6 +26,8 @@ const AD: u64 = 0x60;
 /// Pending entry is a table.
 const TABLE: u32 = 1 << 31;
 const PENDING: usize = 60;
+/// Lists up to this long are copied apart, to keep single-page changes cheap.
+const FEW: usize = 4;
 
 /// What waits for a flush.
 struct Pending {
@@ -99,7 +101,7 @@ pub fn activate(space: &Arc<AddressSpace>) {
     let raw = space.raw();
     raw.active.insert(cpu.id.get());
     // SAFETY: the root holds the kernel's entries; the CPU's reference keeps the tables alive while they are loaded.
-    unsafe { x86::write_cr3(u64::from(raw.root.0) << 12) };
+    unsafe { x86::write_cr3(raw.root.phys()) };
     release(cpu, old);
 }
 
@@ -161,6 +163,9 @@ impl RawSpace {
     /// The last-level table for `page`, made if need be. The lock is held.
     #[inline]
     fn make(&self, page: u64) -> Result<Table, OutOfFrames> {
+        if let Some(t) = self.find(page) {
+            return Ok(t);
+        }
         let mut t = self.root;
         for shift in [27, 18, 9] {
             let e = t.get(page >> shift);
@@ -173,7 +178,7 @@ impl RawSpace {
     fn grow(&self, parent: Table, index: u64) -> Result<Table, OutOfFrames> {
         let t = Table::new()?;
         self.tables.fetch_add(1, Ordering::Relaxed);
-        parent.set_new(index, u64::from(t.0) << 12 | P | W | U | AD);
+        parent.set_new(index, t.phys() | P | W | U | AD);
         Ok(t)
     }
 
@@ -191,20 +196,36 @@ impl RawSpace {
     }
 
     fn flush(&self, mut guard: SpinGuard<'_, Pending>) {
-        let batch = core::mem::replace(&mut *guard, Pending::EMPTY);
+        let (lo, hi, len) = (guard.lo, guard.hi, guard.len);
+        (guard.lo, guard.hi, guard.len) = (u64::MAX, 0, 0);
         self.flushing.fetch_add(1, Ordering::SeqCst);
-        drop(guard);
-        tlb::shoot_user(&self.active, batch.lo << 12, batch.hi - batch.lo);
-        for what in &batch.list[..batch.len] {
+        if len <= FEW {
+            let mut few = [0; FEW];
+            for (to, from) in few.iter_mut().zip(&guard.list[..len]) {
+                *to = *from;
+            }
+            drop(guard);
+            self.finish(lo, hi, &few[..len]);
+        } else {
+            let all = guard.list;
+            drop(guard);
+            self.finish(lo, hi, &all[..len.min(PENDING)]);
+        }
+        self.flushing.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Flushes the range, then lets go of what was mapped there.
+    fn finish(&self, lo: u64, hi: u64, retired: &[u32]) {
+        tlb::shoot_user(&self.active, lo << 12, hi - lo);
+        for what in retired {
             if what & TABLE != 0 {
                 self.tables.fetch_sub(1, Ordering::Relaxed);
-                Table(what & !TABLE).free();
+                Table::from_pfn(what & !TABLE).free();
             } else {
                 // SAFETY: the removed entry owned this reference.
                 drop(unsafe { RawFrame::from_pfn(*what) });
             }
         }
-        self.flushing.fetch_sub(1, Ordering::Release);
     }
 
     pub fn commit(&self) {
@@ -277,6 +298,12 @@ impl RawSpace {
         let Some(end) = range.end.checked_sub(1).filter(|e| range.start <= *e) else {
             return ControlFlow::Continue(());
         };
+        if range.start >> 9 == end >> 9 {
+            return match self.find(range.start) {
+                Some(table) => f(range.start & !511, table, range.start & 511, end & 511),
+                None => ControlFlow::Continue(()),
+            };
+        }
         let part = |level: u32, base: u64| {
             // First and last index of the range within the table that covers pages from `base`.
             let shift = 9 * level;
@@ -356,7 +383,7 @@ impl RawSpace {
                 if empty {
                     middle.set(at >> 9, 0);
                     // Any address of the table makes the CPUs forget the cached upper entry.
-                    guard = self.retire(guard, table.0 | TABLE, at, at + 1);
+                    guard = self.retire(guard, table.pfn() | TABLE, at, at + 1);
                 }
             }
             drop(guard);

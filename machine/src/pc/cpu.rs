@@ -240,6 +240,13 @@ impl CpuSet {
     pub fn remove(&self, cpu: u32) {
         self.0[(cpu / 64) as usize % self.0.len()].fetch_and(!(1 << (cpu % 64)), Ordering::SeqCst);
     }
+    /// Has this CPU and no other.
+    #[inline]
+    pub fn only(&self, cpu: u32) -> bool {
+        let mine = (cpu / 64) as usize;
+        let wanted = |i| if i == mine { 1 << (cpu % 64) } else { 0 };
+        self.0.iter().take(count().div_ceil(64)).enumerate().all(|(i, w)| w.load(Ordering::SeqCst) == wanted(i))
+    }
     /// The words of the set, 64 CPUs each.
     pub fn words(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|w| w.load(Ordering::SeqCst))

@@ -11,7 +11,7 @@ use crate::addr::{PAGE_SIZE, Pfn};
 use crate::mem::{FrameSource, OutOfFrames, Run};
 use crate::sync::Once;
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// States from here up are kinds, not reference counts.
 const KIND: u32 = 0x8000_0000;
@@ -31,7 +31,7 @@ pub const KIND_LARGE: u32 = KIND | 4;
 pub const KIND_RESERVE: u32 = KIND | 5;
 
 /// What is known of one page.
-#[repr(C)]
+#[repr(C, align(16))]
 pub struct Meta {
     state: AtomicU32,
     /// Slab: free count and first free object; large: order; table: unused.
@@ -94,6 +94,12 @@ impl Meta {
     #[inline]
     fn claim(&self, to: u32) -> bool {
         self.state.compare_exchange(0, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+    /// Both links as one word.
+    #[inline]
+    pub fn link_word(&self) -> &AtomicU64 {
+        // SAFETY: two adjacent words, 8-byte aligned in this layout; nobody uses them as two while the page is a table.
+        unsafe { &*core::ptr::from_ref(&self.links).cast::<AtomicU64>() }
     }
     /// What the page is now.
     pub fn state(&self) -> u32 {

@@ -82,8 +82,13 @@ fn shoot(start: u64, pages: u64, targets: impl Iterator<Item = usize>) {
 }
 
 /// Drops translations of user addresses `[start, start + pages)` on the CPUs of the set.
+#[inline]
 pub fn shoot_user(cpus: &CpuSet, start: u64, pages: u64) {
-    shoot(start, pages, members(cpus));
+    if cpus.only(cpu::this().0) {
+        flush(start, pages);
+    } else {
+        shoot(start, pages, members(cpus));
+    }
 }
 
 /// Drops all translations on all CPUs.
