@@ -36,23 +36,16 @@ pub fn may_install() -> bool {
     rustix::process::geteuid().is_root() && crate::qemu::in_path("apt-get").is_some()
 }
 
-/// Installs packages, from `lists` if given and else from the machine's own lists; where that is
-/// not allowed, fails with the line to type.
-pub fn install(what: &str, packages: &[&str], lists: Option<&Lists>) -> Result<()> {
+/// Installs packages from `lists`; where that is not allowed, fails with the line to type.
+pub fn install(what: &str, packages: &[&str], lists: &Lists) -> Result<()> {
     let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
     if !may_install() {
         return fail(format!("{what} is missing; as root type: {line}"));
     }
     eprintln!("ochre: {what} is missing; installing {}", packages.join(", "));
     let progress = Progress::start(format!("installing {}", packages.join(", ")));
-    if lists.is_none() {
-        quiet(Command::new("apt-get").args(["-qq", "update"]))?;
-    }
     let mut command = Command::new("apt-get");
-    if let Some(lists) = lists {
-        command.args(lists.options());
-    }
-    command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+    command.args(lists.options()).args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     let result = quiet(&mut command);
     drop(progress);
@@ -72,7 +65,7 @@ impl Lists {
             let main_archive = source.suites.iter().any(|s| *s == release || s == "stable");
             let extra = main_archive.then(|| suite.to_owned());
             for name in own.filter(|_| with_own).cloned().chain(extra) {
-                let archive = format!("{} {name}", source.uri.trim_end_matches('/'));
+                let archive = format!("{} {name}", archive_of(&source.uri, &name));
                 if !lines.iter().any(|(known, _)| *known == archive) {
                     let line = format!("deb {}{archive} main\n", source.options);
                     lines.push((archive, line));
@@ -157,6 +150,16 @@ pub fn quiet(command: &mut Command) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let reason = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
     fail(format!("{name}: {reason}"))
+}
+
+/// Where a mirror keeps a suite: security archives stand beside the main one.
+fn archive_of(mirror: &str, suite: &str) -> String {
+    let mirror = mirror.trim_end_matches('/');
+    if suite.ends_with("-security") && mirror.ends_with("/debian") {
+        format!("{mirror}-security")
+    } else {
+        mirror.to_owned()
+    }
 }
 
 /// Whether a suite is the release, its updates, its backports or its security archive.

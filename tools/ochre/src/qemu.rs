@@ -87,7 +87,7 @@ fn install() -> Result<()> {
         })
     };
     if fits(own.candidate(PACKAGES[0], &codename)) {
-        return apt::install("QEMU", &PACKAGES, Some(&own));
+        return apt::install("QEMU", &PACKAGES, &own);
     }
     let suite = format!("{codename}-backports");
     let lists = Lists::of_suite(&suite, true)?;
@@ -96,5 +96,5 @@ fn install() -> Result<()> {
     }
     let from_suite = PACKAGES.map(|p| format!("{p}/{suite}"));
     let packages: Vec<&str> = from_suite.iter().map(String::as_str).collect();
-    apt::install(&format!("QEMU {OLDEST_MAJOR}"), &packages, Some(&lists))
+    apt::install(&format!("QEMU {OLDEST_MAJOR}"), &packages, &lists)
 }

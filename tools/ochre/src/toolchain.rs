@@ -5,6 +5,7 @@
 //! builds `core` and `alloc` once (`-Zbuild-std`; cached with everything else in the build
 //! directory).
 
+use crate::apt::{self, Lists};
 use crate::fail::{Context, Result, fail};
 use crate::progress::Progress;
 use crate::workspace;
@@ -105,7 +106,14 @@ pub fn ensure() -> Result<Recipe> {
     if linker().is_none() {
         packages.push("lld");
     }
-    crate::apt::install(&format!("the compiler target {TARGET}"), &packages, None)?;
+    let what = format!("the compiler target {TARGET}");
+    let Some(codename) = apt::codename().filter(|_| apt::may_install()) else {
+        let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+        return fail(format!("{what} is missing; type `rustup target add {TARGET}`, or on Debian as root: {line}"));
+    };
+    // The security archive has the current compiler; see also the script `x`.
+    let lists = Lists::of_suite(&format!("{codename}-security"), true)?;
+    apt::install(&what, &packages, &lists)?;
     match present() {
         Some(recipe) => Ok(recipe),
         None => fail(format!("no compiler for {TARGET}: type `rustup target add {TARGET}`")),
