@@ -101,8 +101,8 @@ fn fault(cx: &mut Cx, f: &Fault) {
             cx.task.count_fault(false);
             return;
         }
-        // The out-of-memory handler has chosen a victim: the instruction is tried again, or we are the victim.
-        Err(FaultError::Oom) => return,
+        // The out-of-memory handler has chosen a victim, which needs the CPU to die; then the instruction is tried again.
+        Err(FaultError::Oom) => return sched::yield_now(),
         Err(e) => e,
     };
     let (sig, code) = match failed {
