@@ -19,7 +19,10 @@ pub fn check_unsafe(root: &Path, crates: &[Crate]) -> Result<Vec<String>> {
                 for (number, _) in unsafe_lines(&text) {
                     complaints.push(format!("{shown}:{number}: unsafe in a crate that is not named in Cargo.toml"));
                 }
-                if is_crate_root(&file) && !text.contains("#![forbid(unsafe_code)]") {
+                // The image's entry is named by a macro of the machine layer, whose exported symbol
+                // the compiler counts as unsafe code; such a file holds nothing else.
+                let names_entry = text.contains("machine::entry!") && text.lines().count() < 20;
+                if is_crate_root(&file) && !text.contains("#![forbid(unsafe_code)]") && !names_entry {
                     complaints.push(format!("{shown}: `#![forbid(unsafe_code)]` is missing"));
                 }
             }
