@@ -11,6 +11,7 @@ pub mod mman;
 pub mod mount;
 pub mod personality;
 pub mod poll;
+pub mod prctl;
 pub mod resource;
 pub mod sched;
 pub mod signal;

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod at;
+mod lock;
 pub mod attr;
 pub mod barrier;
 pub mod cred;
@@ -14,16 +15,16 @@ pub mod exec;
 pub mod file;
 pub mod futex;
 pub mod io;
-mod lock;
 pub mod mem;
 pub mod misc;
 pub mod mount;
 pub mod path;
-pub mod prctl;
 pub mod pipe;
+pub mod prctl;
 pub mod process;
 pub mod sched;
 pub mod signal;
 pub mod splice;
 pub mod stat;
 pub mod xattr;
+mod support;

@@ -1,1 +1,231 @@
-//! Attributes of threads and processes.
+//! Attributes of threads and processes: prctl(2), arch_prctl(2), personality(2).
+
+use abi::Errno;
+use abi::prctl::*;
+use abi::signal::Signal;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::{USER_MAX, VirtAddr};
+use mm::UserPtr;
+use task::Cx;
+use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE};
+use task::task::{COMM_LEN, DEFAULT_TIMER_SLACK_NS};
+use vfs::cred::CAP_LAST;
+use vfs::{Cap, CapSet, Cred};
+use zerocopy::IntoBytes;
+
+/// prctl(2)
+pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result<i64, Errno> {
+    let unused = |args: &[u64]| if args.iter().all(|a| *a == 0) { Ok(()) } else { Err(Errno::EINVAL) };
+    match op {
+        PR_SET_PDEATHSIG => {
+            if a2 != 0 && i32::try_from(a2).ok().and_then(Signal::from_raw).is_none() {
+                return Err(Errno::EINVAL);
+            }
+            cx.task.pdeath_signal.store(a2 as i32, Relaxed);
+            Ok(0)
+        }
+        PR_GET_PDEATHSIG => put_i32(cx, a2, cx.task.pdeath_signal.load(Relaxed)),
+        PR_GET_DUMPABLE => Ok(cx.process().dumpable.load(Relaxed).into()),
+        PR_SET_DUMPABLE => {
+            let on = u8::try_from(a2).ok().filter(|v| *v <= 1).ok_or(Errno::EINVAL)?;
+            cx.process().dumpable.store(on, Relaxed);
+            Ok(0)
+        }
+        PR_SET_NAME => set_name(cx, VirtAddr(a2)),
+        PR_GET_NAME => {
+            let comm = cx.task.comm();
+            cx.mm().write_bytes(VirtAddr(a2), &comm)?;
+            Ok(0)
+        }
+        PR_GET_KEEPCAPS | PR_SET_KEEPCAPS | PR_GET_SECUREBITS | PR_SET_SECUREBITS => secure_bits(cx, op, a2),
+        // No filter and no strict mode: a task in either could not ask.
+        PR_GET_SECCOMP => Ok(0),
+        PR_CAPBSET_READ => Ok(cx.cred().cap_bounding.has(cap_from(a2)?).into()),
+        PR_CAPBSET_DROP => {
+            let cap = cap_from_raw(cx, a2)?;
+            change(cx, |c| c.cap_bounding = c.cap_bounding.without(cap));
+            Ok(0)
+        }
+        PR_CAP_AMBIENT => {
+            unused(&[a4, a5])?;
+            ambient(cx, a2, a3)
+        }
+        PR_GET_TSC => put_i32(cx, a2, PR_TSC_ENABLE),
+        PR_SET_TIMERSLACK => {
+            let slack = if a2 as i64 <= 0 { DEFAULT_TIMER_SLACK_NS } else { a2 };
+            cx.task.timer_slack_ns.store(slack, Relaxed);
+            Ok(0)
+        }
+        PR_GET_TIMERSLACK => Ok(cx.task.timer_slack_ns.load(Relaxed) as i64),
+        PR_SET_CHILD_SUBREAPER => {
+            cx.process().subreaper.store(a2 != 0, Relaxed);
+            if a2 != 0 {
+                mark_descendants(cx.process());
+            }
+            Ok(0)
+        }
+        PR_GET_CHILD_SUBREAPER => put_i32(cx, a2, cx.process().subreaper.load(Relaxed).into()),
+        PR_SET_NO_NEW_PRIVS => {
+            if a2 != 1 {
+                return Err(Errno::EINVAL);
+            }
+            unused(&[a3, a4, a5])?;
+            change(cx, |c| c.no_new_privs = true);
+            Ok(0)
+        }
+        PR_GET_NO_NEW_PRIVS => {
+            unused(&[a2, a3, a4, a5])?;
+            Ok(cx.cred().no_new_privs.into())
+        }
+        PR_GET_TID_ADDRESS => {
+            UserPtr::<u64>::new(VirtAddr(a2)).write(cx.mm(), &cx.clear_child_tid)?;
+            Ok(0)
+        }
+        PR_SET_THP_DISABLE => {
+            unused(&[a3, a4, a5])?;
+            cx.process().thp_disable.store(a2 != 0, Relaxed);
+            Ok(0)
+        }
+        PR_GET_THP_DISABLE => {
+            unused(&[a2, a3, a4, a5])?;
+            Ok(cx.process().thp_disable.load(Relaxed).into())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn put_i32(cx: &Cx, to: u64, value: i32) -> Result<i64, Errno> {
+    UserPtr::<i32>::new(VirtAddr(to)).write(cx.mm(), &value)?;
+    Ok(0)
+}
+
+fn change(cx: &mut Cx, f: impl FnOnce(&mut Cred)) {
+    let mut cred = Cred::clone(cx.cred());
+    f(&mut cred);
+    cx.set_cred(Arc::new(cred));
+}
+
+/// Reads up to 15 bytes of a name.
+fn set_name(cx: &mut Cx, from: VirtAddr) -> Result<i64, Errno> {
+    let mut name = [0u8; COMM_LEN - 1];
+    let len = cx.mm().read_cstr(from, &mut name)?.unwrap_or(name.len());
+    let name = name.get(..len).unwrap_or_default();
+    cx.task.set_comm(name);
+    if let Some(thread) = cx.task.thread() {
+        thread.set_name(name);
+    }
+    Ok(0)
+}
+
+fn cap_from(raw: u64) -> Result<Cap, Errno> {
+    u8::try_from(raw).ok().and_then(Cap::from_raw).ok_or(Errno::EINVAL)
+}
+
+fn cap_from_raw(cx: &Cx, raw: u64) -> Result<Cap, Errno> {
+    if !cx.cred().capable(Cap::Setpcap) {
+        return Err(Errno::EPERM);
+    }
+    cap_from(raw)
+}
+
+fn secure_bits(cx: &mut Cx, op: i32, arg: u64) -> Result<i64, Errno> {
+    /// Each bit has a lock bit right above it.
+    const LOCKS: u32 = 0b1010_1010;
+    const KEEP_CAPS_LOCKED: u32 = SECBIT_KEEP_CAPS << 1;
+    let now = cx.cred().securebits;
+    match op {
+        PR_GET_KEEPCAPS => Ok((now & SECBIT_KEEP_CAPS != 0).into()),
+        PR_GET_SECUREBITS => Ok(now.into()),
+        PR_SET_KEEPCAPS => {
+            if arg > 1 {
+                return Err(Errno::EINVAL);
+            }
+            if now & KEEP_CAPS_LOCKED != 0 {
+                return Err(Errno::EPERM);
+            }
+            let new = if arg == 1 { now | SECBIT_KEEP_CAPS } else { now & !SECBIT_KEEP_CAPS };
+            change(cx, |c| c.securebits = new);
+            Ok(0)
+        }
+        _ => {
+            let new = u32::try_from(arg).ok().filter(|b| b & !0xff == 0).ok_or(Errno::EPERM)?;
+            let locked = now & LOCKS;
+            let frozen = (locked >> 1 & (now ^ new)) != 0 || locked & !new != 0;
+            if frozen || !cx.cred().capable(Cap::Setpcap) {
+                return Err(Errno::EPERM);
+            }
+            change(cx, |c| c.securebits = new);
+            Ok(0)
+        }
+    }
+}
+
+fn ambient(cx: &mut Cx, what: u64, raw: u64) -> Result<i64, Errno> {
+    if what == PR_CAP_AMBIENT_CLEAR_ALL {
+        if raw != 0 {
+            return Err(Errno::EINVAL);
+        }
+        change(cx, |c| c.cap_ambient = CapSet::EMPTY);
+        return Ok(0);
+    }
+    let cap = cap_from(raw)?;
+    let now = cx.cred().cap_ambient;
+    match what {
+        PR_CAP_AMBIENT_IS_SET => Ok(now.has(cap).into()),
+        PR_CAP_AMBIENT_LOWER => {
+            change(cx, |c| c.cap_ambient = now.without(cap));
+            Ok(0)
+        }
+        PR_CAP_AMBIENT_RAISE => {
+            let c = cx.cred();
+            let held = c.cap_permitted.has(cap) && c.cap_inheritable.has(cap);
+            if !held || c.securebits & SECBIT_NO_CAP_AMBIENT_RAISE != 0 {
+                return Err(Errno::EPERM);
+            }
+            change(cx, |c| c.cap_ambient = CapSet(now.0 | 1 << cap as u8));
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Orphans below a process that has become a subreaper look for one on their way up.
+fn mark_descendants(root: &Arc<task::Process>) {
+    let _shape = task::tree::lock();
+    let mut todo = root.family().children.clone();
+    while let Some(p) = todo.pop() {
+        if !p.under_subreaper.swap(true, Relaxed) {
+            todo.extend(p.family().children.iter().cloned());
+        }
+    }
+}
+
+/// arch_prctl(2)
+pub fn arch_prctl(cx: &mut Cx, op: i32, addr: u64) -> Result<i32, Errno> {
+    match op {
+        ARCH_SET_FS | ARCH_SET_GS if addr >= USER_MAX => return Err(Errno::EPERM),
+        ARCH_SET_FS => cx.user.fs_base = addr,
+        ARCH_SET_GS => cx.user.gs_base = addr,
+        ARCH_GET_FS | ARCH_GET_GS => {
+            let base = if op == ARCH_GET_FS { cx.user.fs_base } else { cx.user.gs_base };
+            cx.mm().write_bytes(VirtAddr(addr), base.as_bytes())?;
+        }
+        // CPUID never faults.
+        ARCH_GET_CPUID => return Ok(1),
+        ARCH_SET_CPUID => return Err(Errno::ENODEV),
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+/// personality(2)
+pub fn personality(cx: &mut Cx, persona: u32) -> Result<i64, Errno> {
+    let old = cx.task.personality.load(Relaxed);
+    if persona != u32::MAX {
+        cx.task.personality.store(persona, Relaxed);
+    }
+    Ok(old.into())
+}
+
+const _: () = assert!(CAP_LAST < 64);

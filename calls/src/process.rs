@@ -1,1 +1,455 @@
 //! Processes: making, ending, waiting, groups and sessions, limits, usage.
+
+use abi::Errno;
+use abi::resource::{Resource, Rlimit, Rusage, prio, who};
+use abi::sched::{CLONE_ARGS_SIZE_VER0, CSIGNAL, CloneArgs, CloneFlags};
+use abi::signal::{SigInfo, Signal, si};
+use abi::wait::{WaitOptions, id_type};
+use alloc::sync::Arc;
+use machine::{PAGE_SIZE, VirtAddr};
+use mm::UserPtr;
+use task::fork::{self, Request};
+use task::wait::{self, Which};
+use task::{Cx, Process, Task, pidfd, tree};
+use vfs::Cap;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// fork(2)
+pub fn fork(cx: &mut Cx) -> Result<i32, Errno> {
+    fork::clone(cx, &Request { exit_signal: Some(Signal::CHLD), ..Request::default() })
+}
+
+/// vfork(2)
+pub fn vfork(cx: &mut Cx) -> Result<i32, Errno> {
+    let flags = CloneFlags::VFORK | CloneFlags::VM;
+    fork::clone(cx, &Request { flags, exit_signal: Some(Signal::CHLD), ..Request::default() })
+}
+
+/// clone(2)
+pub fn clone(
+    cx: &mut Cx,
+    flags: u64,
+    stack: VirtAddr,
+    parent_tid: VirtAddr,
+    child_tid: VirtAddr,
+    tls: u64,
+) -> Result<i32, Errno> {
+    let exit_signal = Signal::from_raw((flags & CSIGNAL) as i32);
+    // The call has only 32 bits of flags.
+    let flags = CloneFlags::from_bits_truncate(flags & 0xffff_ffff & !CSIGNAL);
+    if flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
+        return Err(Errno::EINVAL);
+    }
+    let request = Request {
+        flags,
+        exit_signal,
+        stack: (stack.0 != 0).then_some(stack.0),
+        parent_tid: parent_tid.0,
+        child_tid: child_tid.0,
+        tls,
+        pidfd: parent_tid.0,
+        tid: None,
+    };
+    fork::clone(cx, &request)
+}
+
+/// clone3(2)
+pub fn clone3(cx: &mut Cx, args: UserPtr<CloneArgs>, size: usize) -> Result<i32, Errno> {
+    if size > PAGE_SIZE {
+        return Err(Errno::E2BIG);
+    }
+    if size < CLONE_ARGS_SIZE_VER0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut a = CloneArgs::new_zeroed();
+    crate::support::read_extensible(cx, args.addr(), size, a.as_mut_bytes())?;
+    let request = check_clone_args(cx, &a)?;
+    fork::clone(cx, &request)
+}
+
+/// The rules of clone3 that do not concern combinations of flags.
+fn check_clone_args(cx: &Cx, a: &CloneArgs) -> Result<Request, Errno> {
+    let tid = match (a.set_tid, a.set_tid_size) {
+        (_, 33..) => return Err(Errno::EINVAL),
+        (0, 0) => None,
+        (0, _) | (_, 0) => return Err(Errno::EINVAL),
+        // One level of pid namespaces: one id.
+        (at, 1) => Some(UserPtr::<i32>::new(VirtAddr(at)).read(cx.mm())?),
+        _ => return Err(Errno::EINVAL),
+    };
+    if tid.is_some_and(|t| !(1..tree::PID_MAX).contains(&t)) || a.exit_signal > 64 {
+        return Err(Errno::EINVAL);
+    }
+    let flags = CloneFlags::from_bits(a.flags).ok_or(Errno::EINVAL)?;
+    let child = flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT);
+    if flags.contains(CloneFlags::DETACHED) || (child && a.exit_signal != 0) || (a.stack == 0) != (a.stack_size == 0) {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) && a.pidfd == a.parent_tid {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Request {
+        flags,
+        exit_signal: Signal::from_raw(a.exit_signal as i32),
+        stack: (a.stack != 0).then_some(a.stack.wrapping_add(a.stack_size)),
+        parent_tid: a.parent_tid,
+        child_tid: a.child_tid,
+        tls: a.tls,
+        pidfd: a.pidfd,
+        tid,
+    })
+}
+
+/// _exit(2) of one thread
+pub fn exit(cx: &mut Cx, status: i32) -> Result<(), Errno> {
+    cx.end_thread(abi::wait::exited(status));
+    Ok(())
+}
+
+/// exit_group(2)
+pub fn exit_group(cx: &mut Cx, status: i32) -> Result<(), Errno> {
+    cx.end_group(abi::wait::exited(status));
+    Ok(())
+}
+
+/// wait4(2)
+pub fn wait4(cx: &mut Cx, pid: i32, status: UserPtr<i32>, options: u32, usage: UserPtr<Rusage>) -> Result<i32, Errno> {
+    let options = WaitOptions::from_bits(options).ok_or(Errno::EINVAL)?;
+    if options.intersects(WaitOptions::EXITED | WaitOptions::NOWAIT) {
+        return Err(Errno::EINVAL);
+    }
+    let which = match pid {
+        i32::MIN => return Err(Errno::ESRCH),
+        -1 => Which::Any,
+        0 => Which::Group(cx.process().group().pgid()),
+        1.. => Which::Pid(pid),
+        _ => Which::Group(-pid),
+    };
+    let Some(report) = wait::wait(cx, &which, options | WaitOptions::EXITED)? else { return Ok(0) };
+    status.write_opt(cx.mm(), &report.status)?;
+    if let Some(usage) = usage.non_null() {
+        usage.write(cx.mm(), &report.usage.rusage())?;
+    }
+    Ok(report.pid)
+}
+
+/// waitid(2)
+pub fn waitid(
+    cx: &mut Cx,
+    id_type: i32,
+    id: i32,
+    info: VirtAddr,
+    options: u32,
+    usage: UserPtr<Rusage>,
+) -> Result<i32, Errno> {
+    let mut options = WaitOptions::from_bits(options).ok_or(Errno::EINVAL)?;
+    if !options.intersects(WaitOptions::EXITED | WaitOptions::STOPPED | WaitOptions::CONTINUED) {
+        return Err(Errno::EINVAL);
+    }
+    let mut nonblock = false;
+    let which = match id_type {
+        id_type::ALL => Which::Any,
+        id_type::PID if id > 0 => Which::Pid(id),
+        id_type::PGID if id > 0 => Which::Group(id),
+        id_type::PGID if id == 0 => Which::Group(cx.process().group().pgid()),
+        id_type::PIDFD if id >= 0 => pidfd::with(cx, id, |named, file| {
+            nonblock = file.is_nonblocking();
+            Ok(Which::Process(named.process().clone()))
+        })?,
+        _ => return Err(Errno::EINVAL),
+    };
+    if nonblock {
+        options |= WaitOptions::NOHANG;
+    }
+    let found = wait::wait(cx, &which, options)?;
+    if found.is_none() && nonblock {
+        return Err(Errno::EAGAIN);
+    }
+    if let (Some(report), Some(usage)) = (&found, usage.non_null()) {
+        usage.write(cx.mm(), &report.usage.rusage())?;
+    }
+    if info.0 != 0 {
+        let (head, tail) = match &found {
+            Some(r) => ([i32::from(Signal::CHLD.number()), 0, r.code], [r.pid, r.uid as i32, r.value]),
+            None => ([0; 3], [0; 3]),
+        };
+        // The alignment word between the two stays as it is.
+        cx.mm().write_bytes(info, head.as_bytes())?;
+        cx.mm().write_bytes(VirtAddr(info.0.wrapping_add(16)), tail.as_bytes())?;
+    }
+    Ok(0)
+}
+
+/// getpid(2)
+#[inline]
+pub fn getpid(cx: &mut Cx) -> Result<i32, Errno> {
+    Ok(cx.task.pid())
+}
+
+/// gettid(2)
+#[inline]
+pub fn gettid(cx: &mut Cx) -> Result<i32, Errno> {
+    Ok(cx.task.tid())
+}
+
+/// getppid(2)
+pub fn getppid(cx: &mut Cx) -> Result<i32, Errno> {
+    Ok(cx.process().ppid())
+}
+
+fn process_or_self(cx: &Cx, pid: i32) -> Result<Arc<Process>, Errno> {
+    if pid == 0 {
+        return Ok(cx.process().clone());
+    }
+    tree::find_task(pid).map(|t| t.process().clone()).or_else(|| tree::find_process(pid)).ok_or(Errno::ESRCH)
+}
+
+/// getpgid(2)
+pub fn getpgid(cx: &mut Cx, pid: i32) -> Result<i32, Errno> {
+    Ok(process_or_self(cx, pid)?.group().pgid())
+}
+
+/// getpgrp(2)
+pub fn getpgrp(cx: &mut Cx) -> Result<i32, Errno> {
+    Ok(cx.process().group().pgid())
+}
+
+/// setpgid(2)
+pub fn setpgid(cx: &mut Cx, pid: i32, pgid: i32) -> Result<(), Errno> {
+    let me = cx.process().clone();
+    tree::lock().setpgid(&me, pid, pgid)
+}
+
+/// getsid(2)
+pub fn getsid(cx: &mut Cx, pid: i32) -> Result<i32, Errno> {
+    Ok(process_or_self(cx, pid)?.session().sid())
+}
+
+/// setsid(2)
+pub fn setsid(cx: &mut Cx) -> Result<i32, Errno> {
+    let me = cx.process().clone();
+    tree::lock().setsid(&me)
+}
+
+/// set_tid_address(2)
+pub fn set_tid_address(cx: &mut Cx, at: VirtAddr) -> Result<i32, Errno> {
+    cx.clear_child_tid = at.0;
+    Ok(cx.task.tid())
+}
+
+/// Bytes of `struct robust_list_head`.
+const ROBUST_HEAD_SIZE: usize = 24;
+
+/// set_robust_list(2)
+pub fn set_robust_list(cx: &mut Cx, head: VirtAddr, len: usize) -> Result<(), Errno> {
+    if len != ROBUST_HEAD_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    cx.robust_list = head.0;
+    Ok(())
+}
+
+/// get_robust_list(2), of the caller itself only: others' need ptrace rights, which nobody has.
+pub fn get_robust_list(cx: &mut Cx, pid: i32, head: UserPtr<u64>, len: UserPtr<u64>) -> Result<(), Errno> {
+    if pid != 0 && pid != cx.task.tid() {
+        return Err(tree::find_task(pid).map_or(Errno::ESRCH, |_| Errno::EPERM));
+    }
+    len.write(cx.mm(), &(ROBUST_HEAD_SIZE as u64))?;
+    head.write(cx.mm(), &cx.robust_list)
+}
+
+/// getrlimit(2)
+pub fn getrlimit(cx: &mut Cx, resource: u32, limit: UserPtr<Rlimit>) -> Result<(), Errno> {
+    let which = Resource::from_raw(resource).ok_or(Errno::EINVAL)?;
+    let now = cx.process().limits.get(which);
+    limit.write(cx.mm(), &now)
+}
+
+/// setrlimit(2)
+pub fn setrlimit(cx: &mut Cx, resource: u32, limit: UserPtr<Rlimit>) -> Result<(), Errno> {
+    let new = limit.read(cx.mm())?;
+    let which = Resource::from_raw(resource).ok_or(Errno::EINVAL)?;
+    let process = cx.process().clone();
+    set_limit(cx, &process, which, new).map(drop)
+}
+
+fn set_limit(cx: &Cx, of: &Arc<Process>, which: Resource, new: Rlimit) -> Result<Rlimit, Errno> {
+    let old = of.limits.set(which, new, cx.cred().capable(Cap::SysResource))?;
+    of.apply_memory_limits();
+    Ok(old)
+}
+
+/// prlimit(2)
+pub fn prlimit64(
+    cx: &mut Cx,
+    pid: i32,
+    resource: u32,
+    new: UserPtr<Rlimit>,
+    old: UserPtr<Rlimit>,
+) -> Result<(), Errno> {
+    let which = Resource::from_raw(resource);
+    let wanted = new.non_null().map(|p| p.read(cx.mm())).transpose()?;
+    let target = if pid == 0 { cx.process().clone() } else { process_or_self(cx, pid)? };
+    if !Arc::ptr_eq(&target, cx.process()) {
+        may_limit(cx, &target)?;
+    }
+    let which = which.ok_or(Errno::EINVAL)?;
+    let before = match wanted {
+        Some(new) => set_limit(cx, &target, which, new)?,
+        None => target.limits.get(which),
+    };
+    old.write_opt(cx.mm(), &before)
+}
+
+/// The target must run entirely under the caller's ids.
+fn may_limit(cx: &Cx, target: &Process) -> Result<(), Errno> {
+    let (me, it) = (cx.cred(), target.cred());
+    let same = [it.euid, it.suid, it.uid].iter().all(|id| *id == me.uid)
+        && [it.egid, it.sgid, it.gid].iter().all(|id| *id == me.gid);
+    if same || me.capable(Cap::SysResource) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// getrusage(2)
+pub fn getrusage(cx: &mut Cx, whose: i32, usage: UserPtr<Rusage>) -> Result<(), Errno> {
+    let sum = match whose {
+        who::SELF => cx.process().sum(),
+        who::CHILDREN => cx.process().children_sum(),
+        who::THREAD => {
+            let mut own = cx.task.sum();
+            own.counts.maxrss = cx.process().sum().counts.maxrss;
+            own
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    usage.write(cx.mm(), &sum.rusage())
+}
+
+/// times(2)
+pub fn times(cx: &mut Cx, buf: UserPtr<[i64; 4]>) -> Result<i64, Errno> {
+    const TICK: u64 = task::usage::NS_PER_TICK;
+    if let Some(buf) = buf.non_null() {
+        let (own, children) = (cx.process().sum(), cx.process().children_sum());
+        let all = [own.user_ns, own.system_ns, children.user_ns, children.system_ns];
+        buf.write(cx.mm(), &all.map(|ns| (ns / TICK) as i64))?;
+    }
+    Ok((sched::now() / TICK) as i64)
+}
+
+/// Threads that getpriority(2) and setpriority(2) mean.
+pub(crate) fn priority_targets(cx: &Cx, which: i32, who: i32) -> Result<alloc::vec::Vec<Arc<Task>>, Errno> {
+    let of_all = |test: &dyn Fn(&Process) -> bool| {
+        let all = tree::all_processes();
+        all.iter().filter(|p| test(p)).flat_map(|p| p.threads()).collect()
+    };
+    match which {
+        prio::PROCESS if who == 0 => Ok(alloc::vec![cx.task.clone()]),
+        prio::PROCESS => Ok(tree::find_task(who).into_iter().collect()),
+        prio::PGRP => {
+            let pgid = if who == 0 { cx.process().group().pgid() } else { who };
+            Ok(of_all(&|p| p.group().pgid() == pgid))
+        }
+        prio::USER => {
+            let uid = if who == 0 { cx.cred().uid } else { who as u32 };
+            Ok(of_all(&|p| p.cred().uid == uid))
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// pidfd_open(2)
+pub fn pidfd_open(cx: &mut Cx, pid: i32, flags: u32) -> Result<i32, Errno> {
+    const NONBLOCK: u32 = 0o4000;
+    const THREAD: u32 = 0o200;
+    if flags & !(NONBLOCK | THREAD) != 0 || pid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    pidfd::open(cx, pid, flags & THREAD != 0, flags & NONBLOCK != 0)
+}
+
+/// pidfd_send_signal(2)
+pub fn pidfd_send_signal(cx: &mut Cx, fd: i32, sig: i32, info: UserPtr<SigInfo>, flags: u32) -> Result<(), Errno> {
+    const THREAD: u32 = 1;
+    const THREAD_GROUP: u32 = 2;
+    const PROCESS_GROUP: u32 = 4;
+    if flags & !(THREAD | THREAD_GROUP | PROCESS_GROUP) != 0 || flags.count_ones() > 1 {
+        return Err(Errno::EINVAL);
+    }
+    pidfd::with(cx, fd, |named, _| {
+        let scope = match flags {
+            0 if named.thread().is_some() => THREAD,
+            0 => THREAD_GROUP,
+            f => f,
+        };
+        let code = if scope == THREAD { si::TKILL } else { si::USER };
+        let given = info.non_null().map(|p| p.read(cx.mm())).transpose()?;
+        if let Some(g) = &given {
+            if g.signo != sig {
+                return Err(Errno::EINVAL);
+            }
+            let to_self = Arc::ptr_eq(named.process(), cx.process());
+            if (g.code >= 0 || g.code == si::TKILL) && !to_self {
+                return Err(Errno::EPERM);
+            }
+        }
+        let signal = crate::signal::signal_or_probe(sig)?;
+        let task = named.task()?;
+        let me = (cx.process().pid() as u32, cx.cred().uid);
+        let make = |s| given.unwrap_or(SigInfo::user(s, code, me.0, me.1));
+        let members = if scope == PROCESS_GROUP {
+            named.process().group().members()
+        } else {
+            alloc::vec![named.process().clone()]
+        };
+        let mut result = Err(Errno::ESRCH);
+        for p in &members {
+            let sent = task::signal::send::may_send(cx.process(), cx.cred(), p, signal).and_then(|()| match signal {
+                None => Ok(()),
+                Some(s) if scope == THREAD => task::signal::send_task(&task, s, &make(s)),
+                Some(s) => task::signal::send_process(p, s, &make(s)),
+            });
+            if sent.is_ok() || result.is_err() {
+                result = sent;
+            }
+        }
+        result
+    })
+}
+
+/// pidfd_getfd(2)
+pub fn pidfd_getfd(cx: &mut Cx, fd: i32, target: i32, flags: u32) -> Result<i32, Errno> {
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let file = pidfd::with(cx, fd, |named, _| {
+        let task = named.task()?;
+        if !Arc::ptr_eq(task.process(), cx.process()) {
+            crate::support::may_inspect(cx, &task)?;
+        }
+        task.files().ok_or(Errno::ESRCH)?.get_any(target)
+    })?;
+    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
+    cx.files().install(file, true, limit)
+}
+
+/// unshare(2)
+pub fn unshare(cx: &mut Cx, flags: u64) -> Result<(), Errno> {
+    use CloneFlags as F;
+    let known = F::THREAD | F::FS | F::NEWNS | F::SIGHAND | F::VM | F::FILES | F::SYSVSEM | F::NAMESPACES;
+    let flags = F::from_bits(flags).filter(|f| known.contains(*f)).ok_or(Errno::EINVAL)?;
+    if flags.intersects(F::THREAD | F::SIGHAND | F::VM) && cx.process().threads().len() > 1 {
+        return Err(Errno::EINVAL);
+    }
+    if flags.intersects(F::NAMESPACES) {
+        let allowed = flags.contains(F::NEWUSER) || cx.cred().capable(Cap::SysAdmin);
+        return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
+    }
+    if flags.contains(F::FILES) {
+        let own = cx.files().fork()?;
+        cx.set_files(own);
+    }
+    if flags.contains(F::FS) {
+        let own = cx.fs().fork();
+        cx.set_fs(own);
+    }
+    Ok(())
+}

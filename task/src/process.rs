@@ -6,7 +6,7 @@ use crate::signal::queue::Pending;
 use crate::task::Task;
 use crate::tree::{Group, Session};
 use crate::usage::Sum;
-use abi::signal::Signal;
+use abi::signal::{SigSet, Signal};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
@@ -71,6 +71,16 @@ pub struct SigState {
     pub tell_parent: Option<i32>,
 }
 
+impl SigState {
+    /// Forgets pending signals of the group and of all its threads.
+    pub fn discard(&mut self, set: SigSet) {
+        self.pending.discard(set);
+        for t in &self.threads {
+            t.private.lock().discard(set);
+        }
+    }
+}
+
 /// Times and counts of threads and children that are gone.
 #[derive(Default, Clone, Copy)]
 pub struct Usage {
@@ -101,6 +111,8 @@ pub struct Process {
     pub child_wait: WaitQueue,
     /// Woken when it has exited, and when it has been reaped (pidfd poll).
     pub exit_wait: WaitQueue,
+    /// Readers of signalfds, told of every signal that is queued.
+    pub(crate) signal_wait: WaitQueue,
     /// Its stopped threads sleep here, and an execve waiting for the others to end.
     pub(crate) stop_wait: WaitQueue,
     /// Wait status once it is a zombie.
@@ -167,6 +179,7 @@ impl Process {
             }),
             child_wait: WaitQueue::new(),
             exit_wait: WaitQueue::new(),
+            signal_wait: WaitQueue::new(),
             stop_wait: WaitQueue::new(),
             exit_status: AtomicI32::new(0),
             start_ns: machine::time::now_ns(),
@@ -280,6 +293,12 @@ impl Process {
     }
     pub(crate) fn take_attachments(&self) -> SmallVec<[Arc<dyn Attachment>; 1]> {
         core::mem::take(&mut *self.attachments.lock())
+    }
+    /// Hands the memory limits on to the address space.
+    pub fn apply_memory_limits(&self) {
+        if let Some(mm) = self.leader().and_then(|t| t.mm()) {
+            mm.set_limits(crate::exec::limits_of(self));
+        }
     }
     /// It is the first process of the system.
     pub fn is_init(&self) -> bool {

@@ -58,6 +58,57 @@ pub enum Cap {
     CheckpointRestore = 40,
 }
 
+impl Cap {
+    /// All of them, by number.
+    const ALL: [Cap; CAP_LAST as usize + 1] = [
+        Cap::Chown,
+        Cap::DacOverride,
+        Cap::DacReadSearch,
+        Cap::Fowner,
+        Cap::Fsetid,
+        Cap::Kill,
+        Cap::Setgid,
+        Cap::Setuid,
+        Cap::Setpcap,
+        Cap::LinuxImmutable,
+        Cap::NetBindService,
+        Cap::NetBroadcast,
+        Cap::NetAdmin,
+        Cap::NetRaw,
+        Cap::IpcLock,
+        Cap::IpcOwner,
+        Cap::SysModule,
+        Cap::SysRawio,
+        Cap::SysChroot,
+        Cap::SysPtrace,
+        Cap::SysPacct,
+        Cap::SysAdmin,
+        Cap::SysBoot,
+        Cap::SysNice,
+        Cap::SysResource,
+        Cap::SysTime,
+        Cap::SysTtyConfig,
+        Cap::Mknod,
+        Cap::Lease,
+        Cap::AuditWrite,
+        Cap::AuditControl,
+        Cap::Setfcap,
+        Cap::MacOverride,
+        Cap::MacAdmin,
+        Cap::Syslog,
+        Cap::WakeAlarm,
+        Cap::BlockSuspend,
+        Cap::AuditRead,
+        Cap::Perfmon,
+        Cap::Bpf,
+        Cap::CheckpointRestore,
+    ];
+    /// The capability with this number.
+    pub fn from_raw(number: u8) -> Option<Cap> {
+        Cap::ALL.get(usize::from(number)).copied()
+    }
+}
+
 /// The highest capability number.
 pub const CAP_LAST: u8 = Cap::CheckpointRestore as u8;
 

@@ -61,10 +61,15 @@ impl Strings {
     }
 }
 
-/// Refuses arguments and environment beyond what the stack limit allows (execve(2), "Limits on size of arguments").
+/// What arguments and environment may take under a stack limit (execve(2), "Limits on size of arguments").
+pub fn size_limit(stack_limit: u64) -> u64 {
+    (stack_limit / 4).min(STACK_CEILING / 4 * 3).max(ARG_MAX)
+}
+
+/// Refuses arguments and environment beyond that.
 pub fn check_size(stack_limit: u64, bytes: usize, pointers: usize) -> Result<(), Errno> {
-    let limit = (stack_limit / 4).min(STACK_CEILING / 4 * 3).max(ARG_MAX);
-    if bytes as u64 + pointers as u64 * 8 > limit { Err(Errno::E2BIG) } else { Ok(()) }
+    let size = bytes as u64 + pointers as u64 * 8;
+    if size > size_limit(stack_limit) { Err(Errno::E2BIG) } else { Ok(()) }
 }
 
 /// Finished stack contents and where they go.

@@ -66,6 +66,7 @@ fn send(
         None => state.pending.add(sig, info, &pay, origin)?,
     };
     if added {
+        to.signal_wait.wake_all();
         complete(to, &mut state, &main, thread.is_some(), sig);
     }
     Ok(())
@@ -77,19 +78,12 @@ fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, in
         return false;
     }
     if SigSet::STOPS.has(sig) {
-        discard_everywhere(state, SigSet::EMPTY.with(Signal::CONT));
+        state.discard(SigSet::EMPTY.with(Signal::CONT));
     } else if sig == Signal::CONT {
-        discard_everywhere(state, SigSet::STOPS);
+        state.discard(SigSet::STOPS);
         super::stop::cont(to, state);
     }
     !is_ignored(to, state, main, sig, info.code)
-}
-
-fn discard_everywhere(state: &mut SigState, set: SigSet) {
-    state.pending.discard(set);
-    for t in &state.threads {
-        t.private.lock().discard(set);
-    }
 }
 
 /// A blocked signal is never ignored: its action may be another one when it is unblocked.
