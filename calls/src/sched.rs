@@ -178,10 +178,8 @@ pub fn sched_setattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, flags: u32
         return Err(Errno::EINVAL);
     }
     // Deadlines and utilisation clamps are not offered.
-    let unsupported = attr_flags::RECLAIM
-        | attr_flags::DL_OVERRUN
-        | attr_flags::UTIL_CLAMP_MIN
-        | attr_flags::UTIL_CLAMP_MAX;
+    let unsupported =
+        attr_flags::RECLAIM | attr_flags::DL_OVERRUN | attr_flags::UTIL_CLAMP_MIN | attr_flags::UTIL_CLAMP_MAX;
     if a.flags & unsupported != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -198,13 +196,7 @@ pub fn sched_setattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, flags: u32
 }
 
 /// sched_getattr(2)
-pub fn sched_getattr(
-    cx: &mut Cx,
-    pid: i32,
-    attr: UserPtr<SchedAttr>,
-    size: u32,
-    flags: u32,
-) -> Result<(), Errno> {
+pub fn sched_getattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, size: u32, flags: u32) -> Result<(), Errno> {
     if attr.is_null() || pid < 0 || size as usize > PAGE_SIZE || size < SCHED_ATTR_SIZE_VER0 || flags != 0 {
         return Err(Errno::EINVAL);
     }
