@@ -5,7 +5,6 @@
 extern crate alloc;
 
 mod at;
-mod lock;
 pub mod attr;
 pub mod barrier;
 pub mod cred;
@@ -15,6 +14,7 @@ pub mod exec;
 pub mod file;
 pub mod futex;
 pub mod io;
+mod lock;
 pub mod mem;
 pub mod misc;
 pub mod mount;
@@ -26,5 +26,5 @@ pub mod sched;
 pub mod signal;
 pub mod splice;
 pub mod stat;
-pub mod xattr;
 mod support;
+pub mod xattr;

@@ -2,12 +2,9 @@
 
 use abi::Errno;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
-use machine::cpu::CpuId;
 use machine::{PAGE_SIZE, VirtAddr, power};
 use mm::io::Dst;
 use mm::{UserCStr, UserPtr};
-use sched::CpuSet;
 use task::uts::{self, UtsName};
 use task::{Cx, tree};
 use vfs::Cap;
@@ -157,49 +154,6 @@ pub fn reboot(cx: &mut Cx, magic1: u32, magic2: u32, op: u32, arg: UserCStr) -> 
 /// rseq(2)
 pub fn rseq(cx: &mut Cx, area: VirtAddr, len: u32, flags: u32, signature: u32) -> Result<(), Errno> {
     task::rseq::register(cx, area.0, len, flags, signature)
-}
-
-/// membarrier(2)
-pub fn membarrier(cx: &mut Cx, command: i32, flags: u32, _cpu: i32) -> Result<i32, Errno> {
-    const QUERY: i32 = 0;
-    const GLOBAL: i32 = 1;
-    const GLOBAL_EXPEDITED: i32 = 2;
-    const REGISTER_GLOBAL_EXPEDITED: i32 = 4;
-    const PRIVATE_EXPEDITED: i32 = 8;
-    const REGISTER_PRIVATE_EXPEDITED: i32 = 16;
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    match command {
-        QUERY => {
-            Ok(GLOBAL | GLOBAL_EXPEDITED | REGISTER_GLOBAL_EXPEDITED | PRIVATE_EXPEDITED | REGISTER_PRIVATE_EXPEDITED)
-        }
-        REGISTER_GLOBAL_EXPEDITED => Ok(0),
-        REGISTER_PRIVATE_EXPEDITED => {
-            cx.process().membarrier.store(true, Relaxed);
-            Ok(0)
-        }
-        PRIVATE_EXPEDITED if !cx.process().membarrier.load(Relaxed) => Err(Errno::EPERM),
-        GLOBAL | GLOBAL_EXPEDITED | PRIVATE_EXPEDITED => {
-            visit_every_cpu(cx);
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// Runs the calling thread on every CPU once. A switch of threads orders all memory accesses of its CPU, so afterwards every CPU
-/// has passed a barrier.
-fn visit_every_cpu(cx: &Cx) {
-    let cpus = machine::cpu::count() as u32;
-    let Some(thread) = cx.task.thread().filter(|_| cpus > 1) else { return };
-    let home: CpuSet = thread.affinity();
-    for i in 0..cpus {
-        if thread.set_affinity(&CpuSet::single(CpuId(i))) {
-            sched::yield_now();
-        }
-    }
-    thread.set_affinity(&home);
 }
 
 /// kcmp(2)

@@ -132,8 +132,6 @@ pub struct Process {
     pub dumpable: AtomicU8,
     /// How much the OOM killer likes it, -1000 to 1000.
     pub oom_score_adj: AtomicI32,
-    /// It has announced its use of expedited memory barriers (membarrier(2)).
-    pub membarrier: AtomicBool,
     /// PR_SET_THP_DISABLE.
     pub thp_disable: AtomicBool,
     attachments: SpinLock<SmallVec<[Arc<dyn Attachment>; 1]>>,
@@ -193,7 +191,6 @@ impl Process {
             under_subreaper: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
             oom_score_adj: AtomicI32::new(0),
-            membarrier: AtomicBool::new(false),
             thp_disable: AtomicBool::new(false),
             attachments: SpinLock::new(SmallVec::new()),
         }

@@ -258,7 +258,6 @@ fn fresh_start(cx: &mut Cx, process: &Arc<Process>, task: &Arc<Task>) {
         }
     }
     cx.signal.altstack = StackT { flags: abi::signal::SS_DISABLE, ..StackT::default() };
-    process.membarrier.store(false, Relaxed);
     cx.restart = None;
     rseq::reset(cx);
     // Two references are our own: the thread's and the one others look at.
