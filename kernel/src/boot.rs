@@ -70,6 +70,8 @@ fn register_file_systems() {
     tmpfs::init();
     ninep::init();
     overlay::init();
+    procfs::init(procfs::Hooks { describe_tty: tty::jobs::describe, fill_random: random::fill });
+    sysfs::init();
     pipe::init();
     devtmpfs::init();
 }

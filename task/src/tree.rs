@@ -43,9 +43,10 @@ pub struct Tree {
     entries: BTreeMap<i32, Entry>,
     last: i32,
     tasks: usize,
+    forks: u64,
 }
 
-static TREE: SpinLock<Tree> = SpinLock::new(Tree { entries: BTreeMap::new(), last: 0, tasks: 0 });
+static TREE: SpinLock<Tree> = SpinLock::new(Tree { entries: BTreeMap::new(), last: 0, tasks: 0, forks: 0 });
 
 /// Takes the tree lock.
 pub fn lock() -> SpinGuard<'static, Tree> {
@@ -141,9 +142,14 @@ impl Tree {
     pub fn task_count(&self) -> usize {
         self.tasks
     }
+    /// Threads ever made.
+    pub fn forks(&self) -> u64 {
+        self.forks
+    }
     /// Enters a thread.
     pub(crate) fn add_task(&mut self, task: &Arc<Task>) {
         self.tasks += 1;
+        self.forks += 1;
         self.entries.entry(task.tid()).or_default().task = Some(task.clone());
     }
     /// The last thread of a group takes the number of the leader, which has ended (exec by a thread that was not the leader).

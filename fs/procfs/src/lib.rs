@@ -1,4 +1,103 @@
-//! x
+//! `/proc`: processes and the state of the machine as text (proc(5)).
+//!
+//! - [`root`] is the root directory's table, [`system`] its files, [`sysctl`] the tree `/proc/sys`;
+//! - [`pid`] is the directory of a process or thread, one module a group of its files;
+//! - [`node`], [`dir`] and [`file`] are inodes, listings and open files; [`text`] builds texts.
+//!
+//! A file is a function that writes its text when it is read. Nothing is shown that the kernel does not know: files and lines
+//! without anything real behind them are left out.
+//!
+//! Lock order: `TextFile::text` (sleeping) is held while a text is made and so comes before the locks of `task`, `mm` and
+//! `vfs` that the text needs; of those, one is held at a time.
+//!
+//! Sources: proc(5) and the proc_*(5) pages; the formats are those of Linux.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+
+pub mod dir;
+pub mod file;
+pub mod node;
+pub mod pid;
+pub mod root;
+pub mod sysctl;
+pub mod system;
+pub mod text;
+
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::any::Any;
+use machine::sync::Once;
+use node::{Node, What};
+use task::Task;
+use vfs::{FileType, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+
+/// `statfs` type of /proc.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// A controlling terminal as sessions hold it.
+pub type Terminal = Arc<dyn Any + Send + Sync>;
+
+/// What lies on floors that this crate does not know.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Device number and foreground process group of a controlling terminal.
+    pub describe_tty: fn(&Terminal) -> Option<(u32, i32)>,
+    /// Fills a buffer with random bytes.
+    pub fill_random: fn(&mut [u8]),
+}
+
+static HOOKS: Once<Hooks> = Once::new();
+
+/// Makes `proc` known to mount(2).
+pub fn init(hooks: Hooks) {
+    let _ = HOOKS.set(hooks);
+    vfs::register_fs(&ProcType);
+}
+
+pub(crate) fn describe_tty(tty: &Terminal) -> Option<(u32, i32)> {
+    (HOOKS.get()?.describe_tty)(tty)
+}
+
+pub(crate) fn fill_random(out: &mut [u8]) {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.fill_random)(out);
+    }
+}
+
+/// The calling task; `None` for a kernel thread.
+pub(crate) fn current() -> Option<Arc<Task>> {
+    task::jobs::current()
+}
+
+struct ProcType;
+
+impl FsType for ProcType {
+    fn name(&self) -> &'static str {
+        "proc"
+    }
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        for (name, value) in vfs::parse_options(request.data) {
+            // Nothing is hidden from anybody, which is what these values ask for.
+            if !matches!((name, value), (b"hidepid", Some(b"0" | b"off")) | (b"gid", Some(_))) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        // All mounts show the one instance.
+        static ROOT: Once<Arc<Node>> = Once::new();
+        let root = ROOT.get_or_init(|| {
+            let sb = SuperBlock::new("proc", request.flags | SbFlags::REVALIDATE, Box::new(Proc));
+            Node::new(&sb, FileType::Directory.mode() | 0o555, What::Root)
+        });
+        Ok(root.clone())
+    }
+}
+
+struct Proc;
+
+impl SuperOps for Proc {
+    fn statfs(&self) -> Result<StatFs, Errno> {
+        Ok(StatFs { magic: PROC_SUPER_MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() })
+    }
+}

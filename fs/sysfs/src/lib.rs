@@ -1,4 +1,61 @@
-//! x
+//! `/sys`: the part of sysfs(5) that has something real behind it, which is the processors and the mount point of cgroups.
+//!
+//! The tree never changes after boot. It is made whole at the first mount, shared by all mounts, and its inodes live as
+//! long as the kernel. There are no locks.
+//!
+//! Source: Linux `Documentation/ABI/stable/sysfs-devices-system-cpu`.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+
+mod cpus;
+mod tree;
+
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use machine::sync::Once;
+use tree::Node;
+use vfs::{FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+
+/// `statfs` type of /sys.
+const SYSFS_MAGIC: u64 = 0x6265_6572;
+
+/// Makes `sysfs` known to mount(2).
+pub fn init() {
+    vfs::register_fs(&SysfsType);
+}
+
+struct SysfsType;
+
+impl FsType for SysfsType {
+    fn name(&self) -> &'static str {
+        "sysfs"
+    }
+    fn mount(&self, _: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        static ROOT: Once<Arc<Node>> = Once::new();
+        let root = ROOT.get_or_init(|| {
+            let sb = SuperBlock::new("sysfs", SbFlags::CACHE_NEGATIVE, Box::new(Sysfs));
+            let dir = |entries| Node::dir(&sb, entries);
+            let cpus = cpus::directory(&sb);
+            let system = dir(alloc::vec![("cpu".into(), cpus)]);
+            let devices = dir(alloc::vec![("system".into(), system)]);
+            let fs = dir(alloc::vec![("cgroup".into(), dir(alloc::vec![]))]);
+            dir(alloc::vec![
+                ("class".into(), dir(alloc::vec![])),
+                ("devices".into(), devices),
+                ("fs".into(), fs),
+                ("kernel".into(), dir(alloc::vec![])),
+            ])
+        });
+        Ok(root.clone())
+    }
+}
+
+struct Sysfs;
+
+impl SuperOps for Sysfs {
+    fn statfs(&self) -> Result<StatFs, Errno> {
+        Ok(StatFs { magic: SYSFS_MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() })
+    }
+}

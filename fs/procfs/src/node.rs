@@ -1,0 +1,131 @@
+//! Inodes: what each kind of object in /proc is, how its names are found and listed.
+//!
+//! Inodes are made by lookup and live as long as their dentries. Those below a process's directory hold it weakly and stop being
+//! valid ([`Inode::revalidate`]) when the process is gone.
+
+use crate::dir::OpenDir;
+use crate::file::TextFile;
+use crate::pid::{self, Link, PidDir, PidEntry, Subject};
+use crate::root::{self, Entry};
+use abi::Errno;
+use abi::fcntl::OpenFlags;
+use alloc::sync::Arc;
+use core::any::Any;
+use vfs::{Caller, Cred, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock};
+
+/// What an inode stands for.
+pub enum What {
+    /// The root directory.
+    Root,
+    /// A directory with a fixed table of entries.
+    Dir(&'static [Entry]),
+    /// A system-wide file.
+    Text(&'static root::TextEntry),
+    /// A symbolic link whose target depends on who reads it.
+    SelfLink(fn() -> Result<Arc<[u8]>, Errno>),
+    /// A directory of a process or thread.
+    PidDir(Arc<Subject>, PidDir),
+    /// A file of a process or thread.
+    PidText(Arc<Subject>, &'static PidEntry),
+    /// A magic link of a process or thread.
+    PidLink(Arc<Subject>, Link),
+}
+
+/// An inode of /proc.
+pub struct Node {
+    base: InodeBase,
+    /// What it stands for.
+    pub what: What,
+}
+
+impl Node {
+    /// A new inode.
+    pub fn new(sb: &Arc<SuperBlock>, mode: u32, what: What) -> Arc<Node> {
+        let (uid, gid) = match &what {
+            What::PidDir(subject, _) | What::PidText(subject, _) | What::PidLink(subject, _) => subject.owner(),
+            _ => (0, 0),
+        };
+        let ino = if matches!(what, What::Root) { 1 } else { vfs::next_ino() };
+        Arc::new(Node { base: InodeBase::new(sb, ino, mode, uid, gid, 0), what })
+    }
+    fn subject(&self) -> Option<&Arc<Subject>> {
+        match &self.what {
+            What::PidDir(subject, _) | What::PidText(subject, _) | What::PidLink(subject, _) => Some(subject),
+            _ => None,
+        }
+    }
+}
+
+/// The inode of an entry of a fixed table.
+pub fn from_entry(sb: &Arc<SuperBlock>, entry: &'static Entry) -> Arc<dyn Inode> {
+    match entry {
+        Entry::Text(text) => Node::new(sb, FileType::Regular.mode() | text.mode, What::Text(text)),
+        Entry::Dir(_, entries) => Node::new(sb, FileType::Directory.mode() | 0o555, What::Dir(entries)),
+        Entry::Link(_, target) => Node::new(sb, FileType::Symlink.mode() | 0o777, What::SelfLink(*target)),
+    }
+}
+
+impl Inode for Node {
+    fn base(&self) -> &InodeBase {
+        &self.base
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn set_attr(&self, set: &SetAttr) -> Result<(), Errno> {
+        // Opening with O_TRUNC (`echo 1 > file`) is how shells write here.
+        if set.mode.is_some() || set.uid.is_some() || set.gid.is_some() { Err(Errno::EPERM) } else { Ok(()) }
+    }
+    fn revalidate(&self) -> bool {
+        let Some(subject) = self.subject() else { return true };
+        if !subject.is_alive() {
+            return false;
+        }
+        if let What::PidLink(_, Link::Fd(fd)) = &self.what
+            && !subject.has_fd(*fd)
+        {
+            return false;
+        }
+        let (uid, gid) = subject.owner();
+        self.base.apply(&SetAttr { uid: Some(uid), gid: Some(gid), ..SetAttr::default() });
+        true
+    }
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+        match &self.what {
+            What::Root => root::lookup(self.base.sb(), name),
+            What::Dir(entries) => {
+                let entry = entries.iter().find(|entry| entry.name().as_bytes() == name).ok_or(Errno::ENOENT)?;
+                Ok(from_entry(self.base.sb(), entry))
+            }
+            What::PidDir(subject, dir) => pid::lookup(self.base.sb(), subject, *dir, name),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+    fn readlink(&self) -> Result<Arc<[u8]>, Errno> {
+        match &self.what {
+            What::SelfLink(target) => target(),
+            What::PidLink(subject, link) => link.text(subject),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+    fn magic_link(&self, cred: &Cred) -> Option<Result<Path, Errno>> {
+        match &self.what {
+            What::PidLink(subject, link) => Some(link.place(subject, cred)),
+            _ => None,
+        }
+    }
+    fn open(self: Arc<Self>, path: &Path, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        match &self.what {
+            What::Root | What::Dir(_) | What::PidDir(..) => Ok(OpenDir::open(self)),
+            What::Text(_) => Ok(TextFile::open(self)),
+            What::PidText(subject, entry) => {
+                subject.may_open(entry, caller.cred)?;
+                if let Some(open) = entry.open {
+                    return open(subject, flags);
+                }
+                Ok(TextFile::open(self))
+            }
+            _ => vfs::devices::open_special(&self.base, path, flags, caller),
+        }
+    }
+}

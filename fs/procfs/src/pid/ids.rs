@@ -1,0 +1,104 @@
+//! Short files: names, identities and scores of a process.
+
+use super::Subject;
+use crate::file::parse_number;
+use crate::text::Text;
+use abi::Errno;
+use core::sync::atomic::Ordering::Relaxed;
+use task::task::Comm;
+use vfs::{Cap, File};
+
+type Shown = Result<(), Errno>;
+
+/// A thread's name without its padding.
+pub fn name_of(comm: &Comm) -> &[u8] {
+    comm.split(|b| *b == 0).next().unwrap_or_default()
+}
+
+/// `comm`.
+pub fn comm(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.bytes(name_of(&subject.task()?.comm())).ch('\n');
+    Ok(())
+}
+
+/// Writing `comm`: only threads of the same process may.
+pub fn set_comm(subject: &Subject, _: &File, input: &[u8]) -> Shown {
+    let task = subject.task()?;
+    if crate::current().is_none_or(|me| me.pid() != task.pid()) {
+        return Err(Errno::EINVAL);
+    }
+    task.set_comm(input);
+    Ok(())
+}
+
+/// `cgroup`: everything is in the root of the one hierarchy.
+pub fn cgroup(_: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.str("0::/\n");
+    Ok(())
+}
+
+/// `children`: the children of all threads.
+pub fn children(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    let process = subject.process()?;
+    for child in &process.family().children {
+        out.int(child.pid().into()).ch(' ');
+    }
+    Ok(())
+}
+
+/// `uid_map` and `gid_map` of the initial user namespace.
+pub fn id_map(_: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.dec_width(0, 10).ch(' ').dec_width(0, 10).ch(' ').dec_width(u32::MAX.into(), 10).ch('\n');
+    Ok(())
+}
+
+/// `setgroups`.
+pub fn setgroups(_: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.str("allow\n");
+    Ok(())
+}
+
+/// `personality`.
+pub fn personality(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.hex(subject.task()?.personality.load(Relaxed).into(), 8).ch('\n');
+    Ok(())
+}
+
+/// `wchan`: the places where threads sleep have no names here.
+pub fn wchan(_: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.ch('0');
+    Ok(())
+}
+
+/// `oom_score`: the share of memory in thousandths, moved by the adjustment, as Linux computes it.
+pub fn oom_score(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    let adj = i64::from(subject.process()?.oom_score_adj.load(Relaxed));
+    let total = mm::frames::stats().total.max(1) as i64;
+    let used = subject.task()?.mm().map_or(0, |mm| {
+        let s = mm.stats();
+        (s.rss_anon + s.rss_shared + s.tables) as i64
+    });
+    let points = if adj == -1000 { 0 } else { (1000 + used * 1000 / total + adj).max(0) * 2 / 3 };
+    out.int(points).ch('\n');
+    Ok(())
+}
+
+/// `oom_score_adj`.
+pub fn oom_score_adj(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    out.int(subject.process()?.oom_score_adj.load(Relaxed).into()).ch('\n');
+    Ok(())
+}
+
+/// Writing `oom_score_adj`: lowering it needs CAP_SYS_RESOURCE.
+pub fn set_oom_score_adj(subject: &Subject, f: &File, input: &[u8]) -> Shown {
+    let value: i32 = parse_number(input)?;
+    if !(-1000..=1000).contains(&value) {
+        return Err(Errno::EINVAL);
+    }
+    let process = subject.process()?;
+    if value < process.oom_score_adj.load(Relaxed) && !f.cred().capable(Cap::SysResource) {
+        return Err(Errno::EACCES);
+    }
+    process.oom_score_adj.store(value, Relaxed);
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The directory of a process or thread: proc_pid(5).
+//!
+//! One table ([`ENTRIES`]) lists the files; each is a function in a module beside this one that writes text about a [`Subject`].
+
+mod fd;
+mod ids;
+mod limits;
+mod links;
+mod maps;
+mod memory;
+mod mounts;
+mod stat;
+mod status;
+
+use crate::dir::{NUMBERED, decimal, number};
+use crate::node::{Node, What};
+use crate::text::Text;
+use abi::Errno;
+use abi::fcntl::OpenFlags;
+use alloc::sync::{Arc, Weak};
+pub use links::Link;
+use task::process::Life;
+use task::{Process, Task, tree};
+use vfs::{Cap, Cred, DirSink, File, FileOps, FileType, Inode, SuperBlock};
+
+/// Which directory of a subject.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PidDir {
+    /// `/proc/PID`.
+    Process,
+    /// `/proc/PID/task/TID`.
+    Thread,
+    /// `task`.
+    Tasks,
+    /// `fd`.
+    Fds,
+    /// `fdinfo`.
+    FdInfos,
+}
+
+/// Who may open a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Guard {
+    /// Everybody the mode lets in.
+    None,
+    /// Who may trace the process.
+    Trace,
+}
+
+/// Writes a file's text for the open file that is read.
+pub type Show = fn(&Subject, &File, &mut Text) -> Result<(), Errno>;
+/// Takes what is written to a file.
+pub type Store = fn(&Subject, &File, &[u8]) -> Result<(), Errno>;
+/// Opens a file that is no text.
+pub type Open = fn(&Arc<Subject>, OpenFlags) -> Result<Arc<dyn FileOps>, Errno>;
+
+/// A file of a process directory.
+pub struct PidEntry {
+    name: &'static str,
+    mode: u32,
+    guard: Guard,
+    /// Only in `/proc/PID`, not in the directories of threads.
+    whole_only: bool,
+    /// Makes the text.
+    pub show: Show,
+    /// Takes what is written.
+    pub store: Option<Store>,
+    /// Opens a file that is no text.
+    pub open: Option<Open>,
+}
+
+const fn read(name: &'static str, mode: u32, guard: Guard, show: Show) -> PidEntry {
+    PidEntry { name, mode, guard, whole_only: false, show, store: None, open: None }
+}
+
+const fn write(name: &'static str, mode: u32, show: Show, store: Store) -> PidEntry {
+    PidEntry { name, mode, guard: Guard::None, whole_only: false, show, store: Some(store), open: None }
+}
+
+const fn whole(entry: PidEntry) -> PidEntry {
+    PidEntry { whole_only: true, ..entry }
+}
+
+/// The files of a process directory, by name.
+static ENTRIES: &[PidEntry] = &[
+    read("auxv", 0o400, Guard::Trace, memory::auxv),
+    read("cgroup", 0o444, Guard::None, ids::cgroup),
+    whole(read("children", 0o444, Guard::None, ids::children)),
+    read("cmdline", 0o444, Guard::None, memory::cmdline),
+    write("comm", 0o644, ids::comm, ids::set_comm),
+    read("environ", 0o400, Guard::Trace, memory::environ),
+    read("gid_map", 0o644, Guard::None, ids::id_map),
+    read("limits", 0o444, Guard::None, limits::limits),
+    read("maps", 0o444, Guard::Trace, maps::maps),
+    PidEntry {
+        name: "mem",
+        mode: 0o600,
+        guard: Guard::Trace,
+        whole_only: false,
+        show: |_, _, _| Err(Errno::EIO),
+        store: None,
+        open: Some(memory::open_mem),
+    },
+    read("mountinfo", 0o444, Guard::None, mounts::mountinfo),
+    read("mounts", 0o444, Guard::None, mounts::mounts),
+    whole(read("mountstats", 0o400, Guard::None, mounts::mountstats)),
+    read("oom_score", 0o444, Guard::None, ids::oom_score),
+    write("oom_score_adj", 0o644, ids::oom_score_adj, ids::set_oom_score_adj),
+    read("personality", 0o400, Guard::Trace, ids::personality),
+    read("setgroups", 0o644, Guard::None, ids::setgroups),
+    read("smaps_rollup", 0o444, Guard::Trace, maps::smaps_rollup),
+    read("stat", 0o444, Guard::None, stat::stat),
+    read("statm", 0o444, Guard::None, stat::statm),
+    read("status", 0o444, Guard::None, status::status),
+    read("uid_map", 0o644, Guard::None, ids::id_map),
+    read("wchan", 0o444, Guard::None, ids::wchan),
+];
+
+/// The file of one descriptor in `fdinfo`.
+static FDINFO: PidEntry = read("", 0o400, Guard::None, fd::fdinfo);
+
+/// Magic links and directories, by name.
+const LINKS: [(&str, Link); 3] = [("cwd", Link::Cwd), ("exe", Link::Exe), ("root", Link::Root)];
+const DIRS: [(&str, PidDir, u32); 3] =
+    [("fd", PidDir::Fds, 0o500), ("fdinfo", PidDir::FdInfos, 0o555), ("task", PidDir::Tasks, 0o555)];
+
+/// A process or one of its threads, as long as it exists.
+pub struct Subject {
+    process: Weak<Process>,
+    /// `None`: the process as a whole.
+    thread: Option<Weak<Task>>,
+    /// The descriptor that a file in `fdinfo` is about.
+    fd: Option<i32>,
+}
+
+impl Subject {
+    /// A process.
+    pub fn of_process(process: &Arc<Process>) -> Subject {
+        Subject { process: Arc::downgrade(process), thread: None, fd: None }
+    }
+    fn of_thread(&self, task: &Arc<Task>) -> Subject {
+        Subject { process: self.process.clone(), thread: Some(Arc::downgrade(task)), fd: None }
+    }
+    fn with_fd(&self, fd: i32) -> Subject {
+        Subject { process: self.process.clone(), thread: self.thread.clone(), fd: Some(fd) }
+    }
+    /// The process; ESRCH after it was waited for.
+    pub fn process(&self) -> Result<Arc<Process>, Errno> {
+        self.process.upgrade().filter(|process| process.life() != Life::Gone).ok_or(Errno::ESRCH)
+    }
+    /// The thread, or the leader of the process (a zombie's too).
+    pub fn task(&self) -> Result<Arc<Task>, Errno> {
+        if let Some(thread) = &self.thread {
+            return thread.upgrade().filter(|task| task.files().is_some()).ok_or(Errno::ESRCH);
+        }
+        let process = self.process()?;
+        process.leader().or_else(|| tree::find_task(process.pid())).ok_or(Errno::ESRCH)
+    }
+    /// It is a thread, not a process as a whole.
+    pub fn is_thread(&self) -> bool {
+        self.thread.is_some()
+    }
+    /// It still exists.
+    pub fn is_alive(&self) -> bool {
+        if self.fd.is_some_and(|fd| !self.has_fd(fd)) {
+            return false;
+        }
+        match &self.thread {
+            Some(_) => self.task().is_ok(),
+            None => self.process().is_ok(),
+        }
+    }
+    /// The descriptor is open.
+    pub fn has_fd(&self, fd: i32) -> bool {
+        self.file(fd).is_ok()
+    }
+    /// The open file behind a descriptor.
+    fn file(&self, fd: i32) -> Result<Arc<File>, Errno> {
+        self.task()?.files().ok_or(Errno::ENOENT)?.get_any(fd).map_err(|_| Errno::ENOENT)
+    }
+    /// Owner of the files: the process's effective ids, or root when it does not let itself be dumped.
+    pub fn owner(&self) -> (u32, u32) {
+        use core::sync::atomic::Ordering::Relaxed;
+        match self.process() {
+            Ok(process) if process.dumpable.load(Relaxed) == 1 => {
+                let cred = self.task().map_or_else(|_| process.cred(), |task| task.cred());
+                (cred.euid, cred.egid)
+            }
+            _ => (0, 0),
+        }
+    }
+    /// `cred` may look into the process: ptrace(2), "Ptrace access mode checking".
+    pub fn may_trace(&self, cred: &Cred) -> Result<(), Errno> {
+        let theirs = self.task()?.cred();
+        let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|id| *id == cred.fsuid)
+            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|id| *id == cred.fsgid);
+        let dumpable = self.process()?.dumpable.load(core::sync::atomic::Ordering::Relaxed) == 1;
+        let itself = crate::current().is_some_and(|me| Some(me.pid()) == self.process().ok().map(|p| p.pid()));
+        if itself || same && dumpable || cred.capable(Cap::SysPtrace) { Ok(()) } else { Err(Errno::EACCES) }
+    }
+    /// `cred` may open `entry`.
+    pub fn may_open(&self, entry: &PidEntry, cred: &Cred) -> Result<(), Errno> {
+        match entry.guard {
+            Guard::None => Ok(()),
+            Guard::Trace => self.may_trace(cred),
+        }
+    }
+}
+
+/// Names and types of the fixed entries of a process's or thread's directory.
+pub fn entries(dir: PidDir) -> impl Iterator<Item = (&'static str, FileType)> {
+    let files = ENTRIES.iter().filter(move |e| dir == PidDir::Process || !e.whole_only);
+    let dirs = DIRS.iter().filter(move |d| dir == PidDir::Process || d.1 != PidDir::Tasks);
+    files
+        .map(|e| (e.name, FileType::Regular))
+        .chain(dirs.map(|d| (d.0, FileType::Directory)))
+        .chain(LINKS.iter().map(|l| (l.0, FileType::Symlink)))
+}
+
+/// Number shown for a process's directory in listings.
+pub fn dir_ino(pid: u64) -> u64 {
+    pid | 2 << 32
+}
+
+/// Finds `name` in a directory of `subject`.
+pub fn lookup(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+    match dir {
+        PidDir::Process | PidDir::Thread => fixed(sb, subject, dir, name),
+        PidDir::Tasks => {
+            let tid = number(name).ok_or(Errno::ENOENT)?;
+            let process = subject.process()?;
+            let task = process.threads().into_iter().find(|task| task.tid() == tid).ok_or(Errno::ENOENT)?;
+            let thread = Arc::new(subject.of_thread(&task));
+            Ok(Node::new(sb, FileType::Directory.mode() | 0o555, What::PidDir(thread, PidDir::Thread)))
+        }
+        PidDir::Fds => {
+            let fd = number(name).ok_or(Errno::ENOENT)?;
+            let mode = fd::link_mode(&*subject.file(fd)?);
+            Ok(Node::new(sb, FileType::Symlink.mode() | mode, What::PidLink(subject.clone(), Link::Fd(fd))))
+        }
+        PidDir::FdInfos => {
+            let fd = number(name).ok_or(Errno::ENOENT)?;
+            subject.file(fd)?;
+            let subject = Arc::new(subject.with_fd(fd));
+            Ok(Node::new(sb, FileType::Regular.mode() | FDINFO.mode, What::PidText(subject, &FDINFO)))
+        }
+    }
+}
+
+fn fixed(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+    let whole = dir == PidDir::Process;
+    if let Some(entry) = ENTRIES.iter().find(|e| e.name.as_bytes() == name && (whole || !e.whole_only)) {
+        return Ok(Node::new(sb, FileType::Regular.mode() | entry.mode, What::PidText(subject.clone(), entry)));
+    }
+    if let Some((_, link)) = LINKS.iter().find(|l| l.0.as_bytes() == name) {
+        return Ok(Node::new(sb, FileType::Symlink.mode() | 0o777, What::PidLink(subject.clone(), *link)));
+    }
+    let found = DIRS.iter().find(|d| d.0.as_bytes() == name && (whole || d.1 != PidDir::Tasks));
+    let (_, dir, mode) = found.ok_or(Errno::ENOENT)?;
+    Ok(Node::new(sb, FileType::Directory.mode() | mode, What::PidDir(subject.clone(), *dir)))
+}
+
+/// Lists threads or descriptors from position `pos` on; number `n` has position `NUMBERED + n`.
+pub fn list(subject: &Arc<Subject>, dir: PidDir, pos: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {
+    let from = pos - NUMBERED;
+    let mut buf = [0; 20];
+    let mut at = pos;
+    if dir == PidDir::Tasks {
+        let mut tids: alloc::vec::Vec<u64> =
+            subject.process()?.threads().iter().map(|task| task.tid() as u64).filter(|tid| *tid >= from).collect();
+        tids.sort_unstable();
+        for tid in tids {
+            if !sink.entry(NUMBERED + tid + 1, dir_ino(tid), FileType::Directory, decimal(tid, &mut buf)) {
+                return Ok(NUMBERED + tid);
+            }
+            at = NUMBERED + tid + 1;
+        }
+        return Ok(at);
+    }
+    let kind = if dir == PidDir::Fds { FileType::Symlink } else { FileType::Regular };
+    let Some(files) = subject.task()?.files() else { return Ok(at) };
+    let mut next = u32::try_from(from).map_err(|_| Errno::EINVAL)?;
+    while let Some((fd, _)) = files.next_open(next) {
+        let number = u64::from(fd);
+        if !sink.entry(NUMBERED + number + 1, dir_ino(number) | 1 << 40, kind, decimal(number, &mut buf)) {
+            return Ok(NUMBERED + number);
+        }
+        at = NUMBERED + number + 1;
+        next = fd + 1;
+    }
+    Ok(at)
+}

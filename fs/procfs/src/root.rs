@@ -1,0 +1,131 @@
+//! The root directory: fixed entries, then one directory a process.
+
+use crate::dir::{NUMBERED, decimal, number};
+use crate::node::{self, Node, What};
+use crate::pid::{self, PidDir, Subject};
+use crate::text::Text;
+use crate::{sysctl, system};
+use abi::Errno;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use task::tree;
+use vfs::{DirSink, FileType, Inode, SuperBlock};
+
+/// Writes a file's text.
+pub type Show = fn(&mut Text) -> Result<(), Errno>;
+/// Takes what is written to a file.
+pub type Store = fn(&[u8]) -> Result<(), Errno>;
+
+/// A file whose text does not depend on a process.
+pub struct TextEntry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Makes the text.
+    pub show: Show,
+    /// Takes what is written.
+    pub store: Option<Store>,
+}
+
+/// An entry of a fixed table.
+pub enum Entry {
+    /// A file.
+    Text(TextEntry),
+    /// A directory.
+    Dir(&'static str, &'static [Entry]),
+    /// A symbolic link.
+    Link(&'static str, fn() -> Result<Arc<[u8]>, Errno>),
+}
+
+impl Entry {
+    /// A file that can only be read.
+    pub const fn read(name: &'static str, show: Show) -> Entry {
+        Entry::Text(TextEntry { name, mode: 0o444, show, store: None })
+    }
+    /// A file that the superuser can write.
+    pub const fn write(name: &'static str, show: Show, store: Store) -> Entry {
+        Entry::Text(TextEntry { name, mode: 0o644, show, store: Some(store) })
+    }
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Entry::Text(text) => text.name,
+            Entry::Dir(name, _) | Entry::Link(name, _) => name,
+        }
+    }
+    /// Its type.
+    pub fn kind(&self) -> FileType {
+        match self {
+            Entry::Text(_) => FileType::Regular,
+            Entry::Dir(..) => FileType::Directory,
+            Entry::Link(..) => FileType::Symlink,
+        }
+    }
+}
+
+/// The fixed entries of /proc.
+pub static ENTRIES: &[Entry] = &[
+    Entry::read("buddyinfo", system::buddyinfo),
+    Entry::read("cgroups", system::cgroups),
+    Entry::read("cmdline", system::cmdline),
+    Entry::read("cpuinfo", system::cpuinfo),
+    Entry::read("devices", system::devices),
+    Entry::read("filesystems", system::filesystems),
+    Entry::read("loadavg", system::loadavg),
+    Entry::read("meminfo", system::meminfo),
+    Entry::Link("mounts", || Ok(Arc::from(&b"self/mounts"[..]))),
+    Entry::read("partitions", system::partitions),
+    Entry::Link("self", self_link),
+    Entry::read("stat", system::stat),
+    Entry::read("swaps", system::swaps),
+    Entry::Dir("sys", sysctl::ENTRIES),
+    Entry::Link("thread-self", thread_self_link),
+    Entry::Dir("tty", &[]),
+    Entry::read("uptime", system::uptime),
+    Entry::read("version", system::version),
+    Entry::read("vmstat", system::vmstat),
+];
+
+/// Finds an entry of the root directory.
+pub fn lookup(sb: &Arc<SuperBlock>, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+    if let Some(entry) = ENTRIES.iter().find(|entry| entry.name().as_bytes() == name) {
+        return Ok(node::from_entry(sb, entry));
+    }
+    // Threads are found under their own number too, though they are not listed.
+    let tid = number(name).ok_or(Errno::ENOENT)?;
+    let subject = match tree::find_process(tid) {
+        Some(process) => Subject::of_process(&process),
+        None => Subject::of_process(tree::find_task(tid).ok_or(Errno::ENOENT)?.process()),
+    };
+    Ok(Node::new(sb, FileType::Directory.mode() | 0o555, What::PidDir(Arc::new(subject), PidDir::Process)))
+}
+
+/// Lists processes; the position of process `n` is `NUMBERED + n`.
+pub fn list_processes(pos: u64, sink: &mut dyn DirSink) -> u64 {
+    let mut at = pos;
+    while let Some(process) = i32::try_from(at - NUMBERED).ok().and_then(tree::next_process) {
+        let pid = process.pid() as u64;
+        at = NUMBERED + pid;
+        let mut buf = [0; 20];
+        let name = decimal(pid, &mut buf);
+        if !sink.entry(at + 1, pid::dir_ino(pid), FileType::Directory, name) {
+            return at;
+        }
+        at += 1;
+    }
+    at
+}
+
+fn self_link() -> Result<Arc<[u8]>, Errno> {
+    let task = crate::current().ok_or(Errno::ENOENT)?;
+    let mut buf = [0; 20];
+    Ok(Arc::from(decimal(task.pid() as u64, &mut buf)))
+}
+
+fn thread_self_link() -> Result<Arc<[u8]>, Errno> {
+    let task = crate::current().ok_or(Errno::ENOENT)?;
+    let text: Vec<u8> = format!("{}/task/{}", task.pid(), task.tid()).into_bytes();
+    Ok(Arc::from(text))
+}

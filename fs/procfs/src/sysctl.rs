@@ -1,0 +1,128 @@
+//! `/proc/sys`: settings and limits that are real. proc_sys_kernel(5), proc_sys_vm(5), proc_sys_fs(5).
+
+use crate::file::parse_number;
+use crate::root::Entry;
+use crate::text::Text;
+use abi::Errno;
+use machine::sync::Once;
+use task::uts;
+
+type Shown = Result<(), Errno>;
+
+macro_rules! fixed {
+    ($name:literal, $text:literal) => {
+        Entry::read($name, |out| {
+            out.str(concat!($text, "\n"));
+            Ok(())
+        })
+    };
+}
+
+/// The tree.
+pub static ENTRIES: &[Entry] = &[
+    Entry::Dir("fs", FS),
+    Entry::Dir("kernel", KERNEL),
+    Entry::Dir("net", &[Entry::Dir("core", &[fixed!("somaxconn", "4096")])]),
+    Entry::Dir("vm", VM),
+];
+
+static KERNEL: &[Entry] = &[
+    fixed!("cap_last_cap", "40"),
+    fixed!("core_pattern", "core"),
+    Entry::write("domainname", |out| name(out, 5), |input| set_name(input, uts::set_domainname)),
+    Entry::write("hostname", |out| name(out, 1), |input| set_name(input, uts::set_hostname)),
+    fixed!("ngroups_max", "65536"),
+    Entry::read("osrelease", |out| name(out, 2)),
+    Entry::read("ostype", |out| name(out, 0)),
+    fixed!("overflowgid", "65534"),
+    fixed!("overflowuid", "65534"),
+    fixed!("panic", "0"),
+    fixed!("pid_max", "4194304"),
+    Entry::Dir("random", RANDOM),
+    fixed!("randomize_va_space", "2"),
+    fixed!("threads-max", "4194304"),
+    Entry::read("version", |out| name(out, 3)),
+];
+
+static RANDOM: &[Entry] = &[
+    Entry::read("boot_id", boot_id),
+    fixed!("entropy_avail", "256"),
+    fixed!("poolsize", "256"),
+    Entry::read("uuid", |out| uuid(out, random_id())),
+];
+
+static VM: &[Entry] = &[
+    fixed!("max_map_count", "65530"),
+    fixed!("mmap_min_addr", "65536"),
+    Entry::write(
+        "overcommit_memory",
+        |out| number(out, mm::overcommit_mode().into()),
+        |input| mm::set_overcommit_mode(parse_number(input)?),
+    ),
+    Entry::write(
+        "overcommit_ratio",
+        |out| number(out, mm::overcommit_ratio().into()),
+        |input| {
+            mm::set_overcommit_ratio(parse_number(input)?);
+            Ok(())
+        },
+    ),
+];
+
+static FS: &[Entry] = &[
+    Entry::read("file-max", |out| number(out, i64::MAX as u64)),
+    Entry::Dir(
+        "inotify",
+        &[
+            fixed!("max_queued_events", "16384"),
+            fixed!("max_user_instances", "128"),
+            fixed!("max_user_watches", "65536"),
+        ],
+    ),
+    fixed!("nr_open", "1048576"),
+    fixed!("pipe-max-size", "1048576"),
+    fixed!("pipe-user-pages-hard", "0"),
+    fixed!("pipe-user-pages-soft", "16384"),
+];
+
+fn number(out: &mut Text, value: u64) -> Shown {
+    out.dec(value).ch('\n');
+    Ok(())
+}
+
+fn name(out: &mut Text, field: usize) -> Shown {
+    let uname = uts::uname();
+    out.bytes(uname.fields.get(field).map_or(&[], uts::text)).ch('\n');
+    Ok(())
+}
+
+/// A name up to the first line end.
+fn set_name(input: &[u8], set: fn(&[u8]) -> Result<(), Errno>) -> Shown {
+    set(input.split(|b| matches!(b, b'\n' | 0)).next().unwrap_or_default())
+}
+
+/// A random identifier: version 4 of RFC 9562.
+fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    crate::fill_random(&mut id);
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut id;
+    *version = *version & 0x0f | 0x40;
+    *variant = *variant & 0x3f | 0x80;
+    id
+}
+
+fn boot_id(out: &mut Text) -> Shown {
+    static BOOT: Once<[u8; 16]> = Once::new();
+    uuid(out, *BOOT.get_or_init(random_id))
+}
+
+fn uuid(out: &mut Text, id: [u8; 16]) -> Shown {
+    for (i, byte) in id.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.ch('-');
+        }
+        out.hex((*byte).into(), 2);
+    }
+    out.ch('\n');
+    Ok(())
+}

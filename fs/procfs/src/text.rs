@@ -1,0 +1,151 @@
+//! The text of a file being made. Numbers are written by hand: programs read these files often, and the formatting machinery
+//! of `core::fmt` costs several times as much.
+
+use abi::Errno;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A growing text. Running out of memory is remembered and reported at the end.
+pub struct Text {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl Text {
+    /// An empty text with room for a common file.
+    pub fn new() -> Text {
+        let mut bytes = Vec::new();
+        let full = bytes.try_reserve(512).is_err();
+        Text { bytes, full }
+    }
+    /// The text, or ENOMEM when it did not fit.
+    pub fn finish(self) -> Result<Vec<u8>, Errno> {
+        if self.full { Err(Errno::ENOMEM) } else { Ok(self.bytes) }
+    }
+    /// Bytes so far: where the next one goes.
+    pub fn position(&self) -> usize {
+        self.bytes.len()
+    }
+    /// Appends bytes.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Text {
+        if self.bytes.try_reserve(bytes.len()).is_ok() {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            self.full = true;
+        }
+        self
+    }
+    /// Appends text.
+    #[inline]
+    pub fn str(&mut self, text: &str) -> &mut Text {
+        self.bytes(text.as_bytes())
+    }
+    /// Appends one ASCII character.
+    #[inline]
+    pub fn ch(&mut self, ch: char) -> &mut Text {
+        self.bytes(&[ch as u8])
+    }
+    /// Appends a number.
+    #[inline]
+    pub fn dec(&mut self, value: u64) -> &mut Text {
+        let (digits, start) = digits(value);
+        self.bytes(digits.get(start..).unwrap_or_default())
+    }
+    /// Appends a signed number.
+    pub fn int(&mut self, value: i64) -> &mut Text {
+        if value < 0 {
+            self.ch('-');
+        }
+        self.dec(value.unsigned_abs())
+    }
+    /// Appends a number, right-aligned in at least `width` columns.
+    pub fn dec_width(&mut self, value: u64, width: usize) -> &mut Text {
+        let (digits, start) = digits(value);
+        self.pad(' ', width.saturating_sub(digits.len() - start));
+        self.bytes(digits.get(start..).unwrap_or_default())
+    }
+    /// Appends a number with leading zeroes to `width` columns.
+    pub fn dec_zeros(&mut self, value: u64, width: usize) -> &mut Text {
+        let (digits, start) = digits(value);
+        self.pad('0', width.saturating_sub(digits.len() - start));
+        self.bytes(digits.get(start..).unwrap_or_default())
+    }
+    /// Appends a hexadecimal number with leading zeroes to `width` columns.
+    pub fn hex(&mut self, value: u64, width: usize) -> &mut Text {
+        let needed = (64 - value.leading_zeros() as usize).div_ceil(4).max(1).max(width).min(16);
+        for place in (0..needed).rev() {
+            let digit = (value >> (4 * place)) as u8 & 15;
+            self.bytes(&[if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }]);
+        }
+        self
+    }
+    /// Appends `ch` `count` times.
+    pub fn pad(&mut self, ch: char, count: usize) -> &mut Text {
+        for _ in 0..count {
+            self.ch(ch);
+        }
+        self
+    }
+    /// Appends text padded with spaces on the right to `width` columns.
+    pub fn left(&mut self, text: &str, width: usize) -> &mut Text {
+        self.str(text).pad(' ', width.saturating_sub(text.len()))
+    }
+    /// Appends a name with the characters that separate fields written as octal escapes.
+    pub fn escaped(&mut self, text: &[u8], special: &[u8]) -> &mut Text {
+        for byte in text {
+            if special.contains(byte) {
+                let digit = |shift: u8| b'0' + (byte >> shift & 7);
+                self.bytes(&[b'\\', digit(6), digit(3), digit(0)]);
+            } else {
+                self.bytes(&[*byte]);
+            }
+        }
+        self
+    }
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text::new()
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.str(text);
+        Ok(())
+    }
+}
+
+/// Decimal digits of a number, at the end of the array from the returned index on.
+#[inline]
+fn digits(mut value: u64) -> ([u8; 20], usize) {
+    let mut out = [0u8; 20];
+    let mut start = out.len();
+    for slot in out.iter_mut().rev() {
+        *slot = b'0' + (value % 10) as u8;
+        start -= 1;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    (out, start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_escapes() {
+        let mut t = Text::new();
+        t.dec(0).ch(' ').dec(u64::MAX).ch(' ').int(-42).ch(' ').dec_width(7, 4).dec_zeros(7, 2).ch(' ').hex(0xbeef, 8);
+        t.ch(' ').hex(u64::MAX, 8).ch(' ').escaped(b"a b\\", b" \t\n\\").left("x", 3).ch('|');
+        assert_eq!(
+            t.finish().unwrap(),
+            b"0 18446744073709551615 -42    707 0000beef ffffffffffffffff a\\040b\\134x  |"
+        );
+    }
+}

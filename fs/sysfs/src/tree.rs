@@ -1,0 +1,91 @@
+//! Directories and files of a fixed tree.
+
+use abi::Errno;
+use abi::fcntl::OpenFlags;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use vfs::{
+    Caller, DirSink, Dst, File, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock, emit_dots, next_ino,
+};
+
+/// Size that Linux shows for every file here.
+const FILE_SIZE: u64 = 4096;
+
+enum What {
+    Dir(Vec<(String, Arc<Node>)>),
+    Text(String),
+}
+
+/// A directory or file.
+pub struct Node {
+    base: InodeBase,
+    what: What,
+}
+
+impl Node {
+    fn new(sb: &Arc<SuperBlock>, mode: u32, what: What) -> Arc<Node> {
+        let node = Node { base: InodeBase::new(sb, next_ino(), mode, 0, 0, 0), what };
+        if let What::Text(_) = node.what {
+            node.base.set_size(FILE_SIZE);
+        }
+        Arc::new(node)
+    }
+    /// A directory with these entries.
+    pub fn dir(sb: &Arc<SuperBlock>, entries: Vec<(String, Arc<Node>)>) -> Arc<Node> {
+        let dirs = entries.iter().filter(|(_, node)| matches!(node.what, What::Dir(_))).count();
+        let node = Node::new(sb, FileType::Directory.mode() | 0o755, What::Dir(entries));
+        node.base.set_nlink(2 + dirs as u32);
+        node
+    }
+    /// A file with this text.
+    pub fn text(sb: &Arc<SuperBlock>, text: String) -> Arc<Node> {
+        Node::new(sb, FileType::Regular.mode() | 0o444, What::Text(text))
+    }
+}
+
+impl Inode for Node {
+    fn base(&self) -> &InodeBase {
+        &self.base
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn set_attr(&self, _: &SetAttr) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+        let What::Dir(entries) = &self.what else { return Err(Errno::ENOTDIR) };
+        let (_, node) = entries.iter().find(|(entry, _)| entry.as_bytes() == name).ok_or(Errno::ENOENT)?;
+        Ok(node.clone())
+    }
+    fn open(self: Arc<Self>, _: &Path, _: OpenFlags, _: &Caller<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        Ok(self)
+    }
+}
+
+impl FileOps for Node {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn read_at(&self, _: &File, dst: &mut Dst<'_>, off: u64) -> Result<usize, Errno> {
+        let What::Text(text) = &self.what else { return Err(Errno::EISDIR) };
+        match usize::try_from(off).ok().and_then(|off| text.as_bytes().get(off..)) {
+            Some(rest) if !rest.is_empty() => dst.put(rest),
+            _ => Ok(0),
+        }
+    }
+    fn readdir(&self, f: &File, pos: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {
+        let What::Dir(entries) = &self.what else { return Err(Errno::ENOTDIR) };
+        let Some(mut at) = emit_dots(f, pos, sink) else { return Ok(pos.min(1)) };
+        let first = usize::try_from(at - 2).unwrap_or(usize::MAX);
+        for (name, node) in entries.iter().skip(first) {
+            if !sink.entry(at + 1, node.base.ino(), node.base.kind(), name.as_bytes()) {
+                break;
+            }
+            at += 1;
+        }
+        Ok(at)
+    }
+}
