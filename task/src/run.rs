@@ -88,6 +88,10 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
                     continue;
                 }
             }
+            if in_call {
+                // Interrupted for something that is no signal: the call goes on.
+                deliver::restart(&mut cx.user.regs, None);
+            }
             return None;
         }
     }
