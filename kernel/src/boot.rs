@@ -6,10 +6,12 @@ use crate::rootfs::Booter;
 use crate::{table, trace, vdso};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
+use abi::resource::Resource;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use task::Cx;
-use vfs::Start;
+use vfs::{File, Start};
 
 /// What the boot loader may ask for on the command line.
 struct Options {
@@ -74,11 +76,20 @@ fn register_file_systems() {
     sysfs::init();
     pipe::init();
     devtmpfs::init();
+    devpts::init();
 }
 
 fn start_devices() -> Result<(), Errno> {
     tty::init()?;
+    tty::pty::set_install_fd(install_fd);
     Ok(())
+}
+
+/// Puts a file that a driver opened into the calling process's table.
+fn install_fd(file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
+    let task = task::current().ok_or(Errno::ENOTTY)?;
+    let limit = task.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
+    task.files().ok_or(Errno::EMFILE)?.install(file, cloexec, limit)
 }
 
 /// Standard input, output and error of process 1 (console(4)).

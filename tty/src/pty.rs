@@ -62,6 +62,11 @@ impl Master {
         &self.tty
     }
 
+    /// Lets the slave be opened (TIOCSPTLCK with 0).
+    pub fn unlock(&self) {
+        self.tty.state.lock().locked = false;
+    }
+
     fn read(&self, dst: &mut Dst<'_>, nonblock: bool) -> Result<usize, Errno> {
         let start = dst.done();
         if dst.remaining() == 0 {

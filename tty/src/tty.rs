@@ -166,6 +166,11 @@ impl Tty {
         matches!(self.name, Name::Pts(_))
     }
 
+    /// It is a pty whose master is gone: nothing will ever come of it.
+    pub fn is_orphan(&self) -> bool {
+        self.state.lock().master_gone
+    }
+
     /// Takes input from the device or the pty master; returns how many bytes were used (fewer when there is no room).
     pub fn receive(&self, bytes: &[u8]) -> usize {
         let mut used = 0;

@@ -1,0 +1,108 @@
+//! One mounted devpts: its options and its ptys.
+
+use crate::options::Options;
+use crate::root::Root;
+use abi::Errno;
+use abi::stat::{S_IFCHR, magic};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use machine::sync::SpinLock;
+use tty::pty::Master;
+use vfs::{Cred, FsType, Inode, InodeBase, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+
+/// The type mount(2) knows as `devpts`.
+pub struct DevPts;
+
+impl FsType for DevPts {
+    fn name(&self) -> &'static str {
+        "devpts"
+    }
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let options = Options::parse(request.data)?;
+        let instance = Arc::new(Instance { options, ptys: SpinLock::new(BTreeMap::new()) });
+        let sb = SuperBlock::new("devpts", request.flags | SbFlags::REVALIDATE, Box::new(Super(instance.clone())));
+        Ok(Root::new(&sb, instance))
+    }
+}
+
+/// The state behind one superblock.
+pub struct Instance {
+    /// As mounted.
+    pub options: Options,
+    ptys: SpinLock<BTreeMap<u32, Slot>>,
+}
+
+/// An index in use.
+enum Slot {
+    /// Its pty is being made.
+    Reserved,
+    /// The node of a slave.
+    Node(Arc<dyn Inode>),
+}
+
+/// The first inode numbers: root, ptmx, then the slaves in order (as on Linux).
+pub const FIRST_INO: u64 = 3;
+
+impl Instance {
+    /// Takes the lowest free index; ENOSPC when all are in use.
+    pub fn reserve(&self) -> Result<u32, Errno> {
+        let mut ptys = self.ptys.lock();
+        let free = ptys.keys().zip(0u32..).find(|(used, i)| *used != i).map_or(ptys.len() as u32, |(_, i)| i);
+        if free >= self.options.max {
+            return Err(Errno::ENOSPC);
+        }
+        ptys.insert(free, Slot::Reserved);
+        Ok(free)
+    }
+    /// Puts the node of a new pty at its index.
+    pub fn install(&self, sb: &Arc<SuperBlock>, index: u32, master: &Master, cred: &Cred) {
+        let o = &self.options;
+        let (uid, gid) = (o.uid.unwrap_or(cred.fsuid), o.gid.unwrap_or(cred.fsgid));
+        let ino = FIRST_INO + u64::from(index);
+        let base = InodeBase::new(sb, ino, S_IFCHR | o.mode, uid, gid, master.tty().dev());
+        let node = crate::root::Slave::new(base, master.tty().clone());
+        self.ptys.lock().insert(index, Slot::Node(node));
+    }
+    /// Gives an index back.
+    pub fn release(&self, index: u32) {
+        let gone = self.ptys.lock().remove(&index);
+        drop(gone);
+    }
+    /// The node of a slave.
+    pub fn find(&self, index: u32) -> Option<Arc<dyn Inode>> {
+        match self.ptys.lock().get(&index)? {
+            Slot::Node(node) => Some(node.clone()),
+            Slot::Reserved => None,
+        }
+    }
+    /// The first slave with an index of at least `from`.
+    pub fn next(&self, from: u32) -> Option<u32> {
+        self.ptys.lock().range(from..).find(|(_, s)| matches!(s, Slot::Node(_))).map(|(i, _)| *i)
+    }
+}
+
+struct Super(Arc<Instance>);
+
+impl SuperOps for Super {
+    fn statfs(&self) -> Result<StatFs, Errno> {
+        Ok(StatFs { magic: magic::DEVPTS, bsize: 1024, namelen: 255, ..StatFs::default() })
+    }
+    fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let o = &self.0.options;
+        if let Some(uid) = o.uid {
+            write!(out, ",uid={uid}")?;
+        }
+        if let Some(gid) = o.gid {
+            write!(out, ",gid={gid}")?;
+        }
+        write!(out, ",mode={:03o},ptmxmode={:03o}", o.mode, o.ptmxmode)
+    }
+}
+
+/// The instance a root or a node of it belongs to.
+pub fn instance_of(inode: &dyn Any) -> Option<&Arc<Instance>> {
+    inode.downcast_ref::<Root>().map(Root::instance)
+}
