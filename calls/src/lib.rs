@@ -28,3 +28,4 @@ pub mod splice;
 pub mod stat;
 mod support;
 pub mod xattr;
+pub mod time;

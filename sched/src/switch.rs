@@ -16,7 +16,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering::*;
 use machine::cpu::{Event, IrqOff};
 use machine::mem::OutOfFrames;
-use machine::sync::IrqGuard;
+use machine::sync::{IrqGuard, Once};
 use machine::thread::KernelThread;
 
 /// Runs `f` with the current thread. On a CPU that no thread runs on yet, the code that asks becomes one.
@@ -142,6 +142,14 @@ pub fn need_resched() -> bool {
     with_current(|t| t.flags() & Flags::NEED_RESCHED != 0)
 }
 
+static TICK_HOOK: Once<fn(&Arc<dyn ThreadExt>)> = Once::new();
+
+/// Installs what is called at each tick, at the next scheduling point of the thread that ran, with that thread's extension.
+/// It must not sleep.
+pub fn set_tick_hook(hook: fn(&Arc<dyn ThreadExt>)) {
+    let _ = TICK_HOOK.set(hook);
+}
+
 /// The point where a thread gives way. If it has set a sleeping state, it sleeps; else due timers run and then, if another
 /// thread's turn has come, that one.
 pub fn schedule() {
@@ -149,6 +157,9 @@ pub fn schedule() {
     if cpu.timer_due.load(Relaxed) && with_current(|t| t.state.load(Relaxed) == state::RUNNING) {
         timer::run_due(cpu);
         idle::balance(cpu);
+        if let Some(hook) = TICK_HOOK.get() {
+            with_current_ext(|ext| ext.map(hook));
+        }
     }
     switch(false);
 }

@@ -77,6 +77,8 @@ pub struct Thread {
     pub(crate) runtime: AtomicU64,
     /// Samples of the tick: in user mode, in the kernel.
     pub(crate) ticks: [AtomicU32; 2],
+    /// User and system time last reported.
+    told: [AtomicU64; 2],
     pub(crate) voluntary: AtomicU64,
     pub(crate) involuntary: AtomicU64,
     pub(crate) affinity: AtomicCpuSet,
@@ -117,6 +119,7 @@ impl Thread {
             nice: AtomicI8::new(0),
             runtime: AtomicU64::new(0),
             ticks: [const { AtomicU32::new(0) }; 2],
+            told: [const { AtomicU64::new(0) }; 2],
             voluntary: AtomicU64::new(0),
             involuntary: AtomicU64::new(0),
             affinity: AtomicCpuSet::new(),
@@ -222,13 +225,18 @@ impl Thread {
         self.in_user.load(Relaxed)
     }
     /// Time run so far. The sum is exact up to the last switch (for the current thread: up to now); its parts follow the tick's
-    /// samples.
+    /// samples, and neither ever goes back.
     pub fn times(&self) -> CpuTimes {
-        let total = self.runtime() as u128;
-        let user = self.ticks[0].load(Relaxed) as u128;
-        let system = self.ticks[1].load(Relaxed) as u128;
-        let system_ns = if system == 0 { 0 } else { (total * system / (user + system)) as u64 };
-        CpuTimes { user_ns: total as u64 - system_ns, system_ns }
+        let total = self.runtime();
+        let [user, system] = [0, 1].map(|i: usize| self.ticks[i].load(Relaxed) as u128);
+        let sampled = if system == 0 { 0 } else { (total as u128 * system / (user + system)) as u64 };
+        let [told_user, told_system] = [0, 1].map(|i: usize| self.told[i].load(Relaxed));
+        let system_ns = sampled.max(told_system);
+        let user_ns = total.saturating_sub(system_ns).max(told_user);
+        let system_ns = total.saturating_sub(user_ns).max(told_system);
+        self.told[0].fetch_max(user_ns, Relaxed);
+        self.told[1].fetch_max(system_ns, Relaxed);
+        CpuTimes { user_ns, system_ns }
     }
     /// Nanoseconds run so far.
     pub fn runtime(&self) -> u64 {

@@ -122,6 +122,9 @@ pub(crate) fn run_due(cpu: &'static Cpu) {
     cpu.program_for_idle();
 }
 
+/// The shortest period of a periodic timer.
+pub const MIN_PERIOD_NS: u64 = 100_000;
+
 /// A timer that calls back once or periodically.
 pub struct Timer {
     callback: Box<dyn Fn() + Send + Sync>,
@@ -153,8 +156,10 @@ impl Timer {
         self.arm_periodic(at, 0);
     }
 
-    /// Calls back at `first` and then each `period_ns`, skipping expiries that were missed; 0 is once.
+    /// Calls back at `first` and then each `period_ns`, skipping expiries that were missed; 0 is once. Periods shorter than
+    /// [`MIN_PERIOD_NS`] are taken as that, so that callbacks cannot fill a CPU; who counts expiries uses the clock.
     pub fn arm_periodic(self: &Arc<Self>, first: Instant, period_ns: u64) {
+        let period_ns = if period_ns == 0 { 0 } else { period_ns.max(MIN_PERIOD_NS) };
         let mut place = self.place.lock();
         self.unqueue(&mut place);
         self.period.store(period_ns, Relaxed);

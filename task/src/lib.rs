@@ -39,6 +39,7 @@ pub mod run;
 pub mod signal;
 pub mod signalfd;
 pub mod task;
+pub mod timers;
 pub mod tree;
 pub mod usage;
 pub mod users;
@@ -56,4 +57,5 @@ pub use task::Task;
 pub fn init() {
     jobs::init();
     oom::init();
+    timers::init();
 }

@@ -1,0 +1,11 @@
+//! Clocks, sleeps and timers.
+
+mod clock;
+mod itimer;
+mod sleep;
+mod timer;
+
+pub use clock::{clock_getres, clock_gettime, clock_settime, gettimeofday, settimeofday, time, times};
+pub use itimer::{alarm, getitimer, setitimer};
+pub use sleep::{clock_nanosleep, nanosleep};
+pub use timer::{timer_create, timer_delete, timer_getoverrun, timer_gettime, timer_settime};

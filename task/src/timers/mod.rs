@@ -1,0 +1,255 @@
+//! Timers that belong to a process: setitimer(2), timer_create(2), and the limit on CPU time.
+//!
+//! Timers of wall and monotonic time are the scheduler's; their callbacks send signals. Timers of CPU time are looked at on each
+//! tick of a CPU that runs the process ([`on_tick`]), so they are as fine as the tick.
+//!
+//! Lock order: `Timers::posix` or `Timers::cpu`, then one timer's state, then `Process::sig`.
+
+mod clock;
+mod posix;
+#[cfg(test)]
+mod tests;
+
+pub use clock::CpuClock;
+pub use posix::{Notify, PosixTimer, TimerClock};
+
+use crate::process::{Attachment, Process};
+use crate::signal::send_process;
+use crate::task::Task;
+use abi::Errno;
+use abi::resource::{RLIM_INFINITY, Resource};
+use abi::signal::{SigInfo, Signal};
+use abi::time::{NSEC_PER_SEC, itimer};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use machine::sync::SpinLock;
+use sched::{ThreadExt, Timer};
+
+/// Time left and period, in nanoseconds; 0 is disarmed and once.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// Until the next expiry.
+    pub value: u64,
+    /// From then on.
+    pub interval: u64,
+}
+
+/// A timer of setitimer(2) that counts CPU time.
+#[derive(Clone, Copy, Default)]
+struct CpuItimer {
+    /// CPU time at which it expires, 0 when disarmed.
+    next: u64,
+    interval: u64,
+}
+
+impl CpuItimer {
+    fn setting(&self, now: u64) -> Setting {
+        // An armed timer never reads as disarmed.
+        let value = if self.next == 0 { 0 } else { self.next.saturating_sub(now).max(1) };
+        Setting { value, interval: self.interval }
+    }
+    /// Whether it has expired; if so it goes on.
+    fn expire(&mut self, now: u64) -> bool {
+        if self.next == 0 || now < self.next {
+            return false;
+        }
+        self.next = match self.interval {
+            0 => 0,
+            step => self.next + ((now - self.next) / step + 1) * step,
+        };
+        true
+    }
+}
+
+/// The timers of one process.
+pub struct Timers {
+    process: Weak<Process>,
+    real: Arc<Timer>,
+    real_interval: AtomicU64,
+    /// ITIMER_VIRTUAL and ITIMER_PROF.
+    cpu: SpinLock<[CpuItimer; 2]>,
+    /// Any timer of CPU time may be armed.
+    cpu_armed: AtomicBool,
+    /// Seconds of CPU time at which SIGXCPU is sent next.
+    xcpu_at: AtomicU64,
+    posix: SpinLock<BTreeMap<i32, Arc<PosixTimer>>>,
+}
+
+impl Attachment for Timers {
+    fn on_exec(&self) {
+        self.delete_all();
+    }
+    fn on_exit(&self) {
+        self.real.cancel();
+        self.delete_all();
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Runs `f` with the timers of a process, which are made when first asked for.
+pub fn with<R>(process: &Arc<Process>, f: impl FnOnce(&Timers) -> R) -> Option<R> {
+    let attachment = process.attachment(|| Timers::new(process));
+    attachment.as_any().downcast_ref().map(f)
+}
+
+impl Timers {
+    fn new(process: &Arc<Process>) -> Arc<Timers> {
+        let weak = Arc::downgrade(process);
+        let expired = move || {
+            if let Some(process) = weak.upgrade() {
+                // A signal that is pending already, or a full queue, leaves nothing to tell.
+                let _ = send_process(&process, Signal::ALRM, &SigInfo::kernel(Signal::ALRM));
+            }
+        };
+        Arc::new(Timers {
+            process: Arc::downgrade(process),
+            real: Timer::new(Box::new(expired)),
+            real_interval: AtomicU64::new(0),
+            cpu: SpinLock::new([CpuItimer::default(); 2]),
+            cpu_armed: AtomicBool::new(false),
+            xcpu_at: AtomicU64::new(0),
+            posix: SpinLock::new(BTreeMap::new()),
+        })
+    }
+
+    /// getitimer(2); EINVAL for an unknown timer.
+    pub fn itimer(&self, which: i32) -> Result<Setting, Errno> {
+        if which == itimer::REAL {
+            let value = self.real.remaining().map_or(0, |left| left.max(1));
+            return Ok(Setting { value, interval: self.real_interval.load(Relaxed) });
+        }
+        let index = cpu_index(which)?;
+        let now = self.cpu_time(index);
+        Ok(self.cpu.lock()[index].setting(now))
+    }
+
+    /// setitimer(2); gives the old setting.
+    pub fn set_itimer(&self, which: i32, new: Setting) -> Result<Setting, Errno> {
+        let old = self.itimer(which)?;
+        if which == itimer::REAL {
+            self.real_interval.store(new.interval, Relaxed);
+            if new.value == 0 {
+                self.real.cancel();
+            } else {
+                self.real.arm_periodic(sched::now().saturating_add(new.value), new.interval);
+            }
+            return Ok(old);
+        }
+        let index = cpu_index(which)?;
+        let next = if new.value == 0 { 0 } else { self.cpu_time(index).saturating_add(new.value) };
+        self.cpu.lock()[index] = CpuItimer { next, interval: new.interval };
+        self.cpu_armed.store(true, Release);
+        Ok(old)
+    }
+
+    /// User time (ITIMER_VIRTUAL) or all CPU time (ITIMER_PROF) of the process.
+    fn cpu_time(&self, index: usize) -> u64 {
+        let sum = self.process.upgrade().map(|p| p.sum()).unwrap_or_default();
+        if index == 0 { sum.user_ns } else { sum.user_ns + sum.system_ns }
+    }
+
+    /// Adds a timer under the lowest free id. EAGAIN when there are too many.
+    pub fn add(&self, make: impl FnOnce(i32) -> Arc<PosixTimer>) -> Result<i32, Errno> {
+        let mut all = self.posix.lock();
+        let limit = 32_768;
+        let id = all.keys().zip(0..).find(|(used, at)| **used != *at).map_or(all.len() as i32, |(_, at)| at);
+        if id >= limit {
+            return Err(Errno::EAGAIN);
+        }
+        let timer = make(id);
+        self.rearmed(&timer);
+        all.insert(id, timer);
+        Ok(id)
+    }
+    /// A timer was set: one of CPU time is looked at from now on.
+    pub fn rearmed(&self, timer: &PosixTimer) {
+        if timer.counts_cpu() {
+            self.cpu_armed.store(true, Release);
+        }
+    }
+    /// The timer of this id; EINVAL if there is none.
+    pub fn get(&self, id: i32) -> Result<Arc<PosixTimer>, Errno> {
+        self.posix.lock().get(&id).cloned().ok_or(Errno::EINVAL)
+    }
+    /// Deletes a timer.
+    pub fn delete(&self, id: i32) -> Result<(), Errno> {
+        let timer = self.posix.lock().remove(&id).ok_or(Errno::EINVAL)?;
+        timer.disarm();
+        Ok(())
+    }
+    fn delete_all(&self) {
+        let all = core::mem::take(&mut *self.posix.lock());
+        all.values().for_each(|timer| timer.disarm());
+    }
+
+    /// Looks at what counts CPU time.
+    fn tick(&self, process: &Arc<Process>) {
+        let sum = process.sum();
+        let times = [sum.user_ns, sum.user_ns + sum.system_ns];
+        let mut any = false;
+        let mut due = [false; 2];
+        for ((timer, now), due) in self.cpu.lock().iter_mut().zip(times).zip(&mut due) {
+            *due = timer.expire(now);
+            any |= timer.next != 0;
+        }
+        for (due, sig) in due.into_iter().zip([Signal::VTALRM, Signal::PROF]) {
+            if due {
+                let _ = send_process(process, sig, &SigInfo::kernel(sig));
+            }
+        }
+        let counting: smallvec::SmallVec<[Arc<PosixTimer>; 2]> =
+            self.posix.lock().values().filter(|t| t.counts_cpu()).cloned().collect();
+        for timer in &counting {
+            timer.check_cpu();
+        }
+        if !any && counting.is_empty() {
+            self.cpu_armed.store(false, Release);
+        }
+    }
+
+    fn check_limit(&self, process: &Arc<Process>, limit: u64) {
+        let sum = process.sum();
+        let seconds = (sum.user_ns + sum.system_ns) / NSEC_PER_SEC;
+        if seconds >= process.limits.get(Resource::Cpu).max {
+            let _ = send_process(process, Signal::KILL, &SigInfo::kernel(Signal::KILL));
+        } else if seconds >= limit.max(self.xcpu_at.load(Relaxed)) {
+            self.xcpu_at.store(seconds + 1, Relaxed);
+            let _ = send_process(process, Signal::XCPU, &SigInfo::kernel(Signal::XCPU));
+        }
+    }
+}
+
+fn cpu_index(which: i32) -> Result<usize, Errno> {
+    match which {
+        itimer::VIRTUAL => Ok(0),
+        itimer::PROF => Ok(1),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Called on each tick with the extension of the thread that runs.
+fn on_tick(ext: &Arc<dyn ThreadExt>) {
+    let ext: &dyn Any = &**ext;
+    let Some(task) = ext.downcast_ref::<Task>() else { return };
+    let process = task.process();
+    let limit = process.limits.soft(Resource::Cpu);
+    if limit != RLIM_INFINITY {
+        with(process, |timers| timers.check_limit(process, limit));
+    }
+    if let Some(attachment) = process.attached::<Timers>()
+        && let Some(timers) = attachment.as_any().downcast_ref::<Timers>()
+        && timers.cpu_armed.load(Acquire)
+    {
+        timers.tick(process);
+    }
+}
+
+/// Takes part in the scheduler's tick.
+pub(crate) fn init() {
+    sched::set_tick_hook(on_tick);
+}
