@@ -29,3 +29,4 @@ pub mod stat;
 mod support;
 pub mod xattr;
 pub mod time;
+pub mod xattr;
