@@ -27,6 +27,5 @@ pub mod signal;
 pub mod splice;
 pub mod stat;
 mod support;
-pub mod xattr;
 pub mod time;
 pub mod xattr;
