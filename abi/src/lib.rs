@@ -7,6 +7,7 @@ pub mod auxv;
 pub mod errno;
 pub mod fcntl;
 pub mod futex;
+pub mod inotify;
 pub mod mman;
 pub mod mount;
 pub mod personality;

@@ -13,6 +13,7 @@ pub mod event;
 pub mod exec;
 pub mod file;
 pub mod futex;
+pub mod inotify;
 pub mod io;
 mod lock;
 pub mod mem;

@@ -76,17 +76,32 @@ impl Drop for Watches {
 /// Adds a watcher to an inode. It stays until [`unwatch`] or the end of the inode.
 pub fn watch(inode: &Arc<dyn Inode>, watcher: &Arc<dyn Watcher>) {
     let watches = &inode.base().rare().watches;
-    watches.list.lock().push(Arc::downgrade(watcher));
+    {
+        let mut list = watches.list.lock();
+        if list.iter().any(|w| core::ptr::addr_eq(w.as_ptr(), Arc::as_ptr(watcher))) {
+            return;
+        }
+        list.push(Arc::downgrade(watcher));
+    }
     watches.count.fetch_add(1, Ordering::Relaxed);
     TOTAL.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Removes a watcher, and those that are gone.
 pub fn unwatch(inode: &Arc<dyn Inode>, watcher: &Arc<dyn Watcher>) {
+    retain(inode, |w| !core::ptr::addr_eq(w.as_ptr(), Arc::as_ptr(watcher)));
+}
+
+/// Removes the watchers that are gone.
+pub(crate) fn sweep(inode: &Arc<dyn Inode>) {
+    retain(inode, |_| true);
+}
+
+fn retain(inode: &Arc<dyn Inode>, keep: impl Fn(&Weak<dyn Watcher>) -> bool) {
     let Some(rare) = inode.base().rare_if_any() else { return };
     let mut list = rare.watches.list.lock();
     let before = list.len();
-    list.retain(|w| w.strong_count() > 0 && !core::ptr::addr_eq(w.as_ptr(), Arc::as_ptr(watcher)));
+    list.retain(|w| w.strong_count() > 0 && keep(w));
     let gone = before - list.len();
     rare.watches.count.fetch_sub(gone, Ordering::Relaxed);
     TOTAL.fetch_sub(gone, Ordering::Relaxed);

@@ -447,3 +447,41 @@ fn attributes_and_limits_of_an_instance() {
     assert!(options.ends_with(",nr_inodes=3"), "{options}");
     assert_eq!(m.mnt.sb().ops().remount(vfs::SbFlags::empty(), b"nr_inodes=2"), Err(EINVAL));
 }
+
+#[test]
+fn inotify_tells_what_happened_in_a_directory() {
+    use abi::fcntl::OpenFlags;
+    use abi::inotify::{IN_IGNORED, InotifyEvent};
+    use vfs::inotify::Inotify;
+    use zerocopy::FromBytes;
+    let w = world();
+    w.mkdir("/d").unwrap();
+    let file = Inotify::create(OpenFlags::NONBLOCK, &w.cred);
+    let instance = Inotify::of(&file).unwrap();
+    let dir = w.lookup("/d").unwrap();
+    let wd = instance.add(dir.inode(), 0xfff).unwrap();
+    assert_eq!(instance.add(dir.inode(), 0x3c0), Ok(wd), "the same inode is the same watch");
+    let mut buf = [0; 512];
+    assert_eq!(file.read(&mut vfs::Dst::kernel(&mut buf)), Err(EAGAIN));
+    w.write("/d/a", b"x").unwrap();
+    w.rename("/d/a", "/d/b", 0).unwrap();
+    w.unlink("/d/b").unwrap();
+    w.rmdir("/d").unwrap();
+    let n = file.read(&mut vfs::Dst::kernel(&mut buf)).unwrap();
+    let mut seen = Vec::new();
+    let mut rest = &buf[..n];
+    while let Ok((head, tail)) = InotifyEvent::read_from_prefix(rest) {
+        let (name, tail) = tail.split_at(head.len as usize);
+        let name = String::from_utf8_lossy(name).trim_end_matches('\0').into();
+        seen.push((head.mask, head.cookie, name));
+        rest = tail;
+    }
+    let cookie = seen[1].1;
+    assert_ne!(cookie, 0);
+    let expected: Vec<(u32, u32, String)> =
+        [(0x100, 0, "a"), (0x40, cookie, "a"), (0x80, cookie, "b"), (0x200, 0, "b"), (IN_IGNORED, 0, "")]
+            .map(|(m, c, n)| (m, c, n.into()))
+            .into();
+    assert_eq!(seen, expected);
+    assert_eq!(instance.remove(wd), Err(EINVAL));
+}
