@@ -87,11 +87,6 @@ pub fn give_early(pfn: u32, order: u8) {
     FREE.lock().add(pfn, pfn + (1 << order));
 }
 
-/// Adds pages that boot used for a while.
-pub fn release(start: u32, end: u32) {
-    FREE.lock().add(start, end);
-}
-
 /// Marks everything that is not free as reserved, once the metadata array exists.
 pub fn mark_reserved(extent: u32) {
     let free = FREE.lock();

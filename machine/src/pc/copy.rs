@@ -57,7 +57,7 @@ impl RawSpace {
     }
 
     #[inline]
-    fn from_user(&self, va: VirtAddr, to: *mut u8, len: usize) -> Result<(), CopyFault> {
+    fn load_from(&self, va: VirtAddr, to: *mut u8, len: usize) -> Result<(), CopyFault> {
         check(va, len, false)?;
         if self.is_active() {
             // SAFETY: the caller owns `len` bytes at `to`; the user range was checked.
@@ -70,7 +70,7 @@ impl RawSpace {
     }
 
     #[inline]
-    fn to_user(&self, va: VirtAddr, from: *const u8, len: usize) -> Result<(), CopyFault> {
+    fn store_to(&self, va: VirtAddr, from: *const u8, len: usize) -> Result<(), CopyFault> {
         check(va, len, true)?;
         if self.is_active() {
             // SAFETY: the caller owns `len` bytes at `from`; the user range was checked.
@@ -84,22 +84,22 @@ impl RawSpace {
 
     #[inline]
     pub fn copy_in(&self, va: VirtAddr, buf: &mut [u8]) -> Result<(), CopyFault> {
-        self.from_user(va, buf.as_mut_ptr(), buf.len())
+        self.load_from(va, buf.as_mut_ptr(), buf.len())
     }
 
     #[inline]
     pub fn copy_out(&self, va: VirtAddr, buf: &[u8]) -> Result<(), CopyFault> {
-        self.to_user(va, buf.as_ptr(), buf.len())
+        self.store_to(va, buf.as_ptr(), buf.len())
     }
 
     pub fn copy_out_frame(&self, va: VirtAddr, frame: &RawFrame, off: usize, len: usize) -> Result<(), CopyFault> {
         let off = off.min(PAGE_SIZE);
-        self.to_user(va, frame.address(off) as *const u8, len.min(PAGE_SIZE - off))
+        self.store_to(va, frame.address(off) as *const u8, len.min(PAGE_SIZE - off))
     }
 
     pub fn copy_in_frame(&self, va: VirtAddr, frame: &RawFrame, off: usize, len: usize) -> Result<(), CopyFault> {
         let off = off.min(PAGE_SIZE);
-        self.from_user(va, frame.address(off) as *mut u8, len.min(PAGE_SIZE - off))
+        self.load_from(va, frame.address(off) as *mut u8, len.min(PAGE_SIZE - off))
     }
 
     pub fn zero(&self, va: VirtAddr, len: usize) -> Result<(), CopyFault> {
@@ -146,7 +146,7 @@ impl RawSpace {
 
     pub fn load_u32(&self, va: VirtAddr) -> Result<u32, CopyFault> {
         let fault = |addr| CopyFault { done: 0, addr, write: false };
-        if va.0 % 4 != 0 || va.0 >= USER_MAX {
+        if !va.0.is_multiple_of(4) || va.0 >= USER_MAX {
             return Err(fault(va));
         }
         if self.is_active() {
@@ -160,7 +160,7 @@ impl RawSpace {
 
     pub fn cmpxchg_u32(&self, va: VirtAddr, old: u32, new: u32) -> Result<Result<u32, u32>, CopyFault> {
         let fault = |addr| CopyFault { done: 0, addr, write: true };
-        if va.0 % 4 != 0 || va.0 >= USER_MAX {
+        if !va.0.is_multiple_of(4) || va.0 >= USER_MAX {
             return Err(fault(va));
         }
         if self.is_active() {

@@ -189,11 +189,6 @@ impl FpuState {
         self.cpu = NO_CPU;
     }
 
-    /// The bases as the program has them now.
-    pub fn sync(&mut self, fs: &mut u64, gs: &mut u64) {
-        self.save(fs, gs);
-    }
-
     pub fn fork(&mut self, fs: &mut u64, gs: &mut u64) -> Result<FpuState, OutOfFrames> {
         self.save(fs, gs);
         // SAFETY: the layout has a size.

@@ -229,7 +229,7 @@ impl RawFrame {
         }
     }
     pub fn atomic_u32(&self, off: usize) -> Option<&AtomicU32> {
-        if off % 4 != 0 || off > PAGE_SIZE - 4 {
+        if !off.is_multiple_of(4) || off > PAGE_SIZE - 4 {
             return None;
         }
         // SAFETY: aligned, inside the owned page, and only ever accessed as plain bytes or atomics.

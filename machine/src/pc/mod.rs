@@ -1,7 +1,7 @@
 //! Bare x86-64 under a virtual machine monitor: QEMU (microvm, q35), Firecracker, Cloud Hypervisor.
 //!
 //! Boot: [`entry`] (assembly) -> [`boot`] -> the kernel's `main`. Traps: [`traps`] and [`user`]. Memory: [`bootmem`], [`mem`],
-//! [`heap`], [`paging`] (kernel), [`aspace`] (user), [`copy`]/[`usercopy`]. CPUs: [`cpu`], [`gdt`], [`smp`], [`apic`], [`tlb`], [`fpu`],
+//! [`heap`], [`paging`] (kernel), [`aspace`]/[`mapping`] (user), [`copy`]/[`usercopy`]. CPUs: [`cpu`], [`gdt`], [`smp`], [`apic`], [`tlb`], [`fpu`],
 //! [`thread`]. Devices: [`irq`], [`acpi`], [`serial`], [`rtc`], [`time`], [`power`].
 
 mod acpi;
@@ -20,6 +20,7 @@ mod gdt;
 mod heap;
 mod irq;
 pub mod log;
+mod mapping;
 pub mod mem;
 mod memfns;
 mod paging;

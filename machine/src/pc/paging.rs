@@ -103,10 +103,10 @@ fn map_direct(start: u32, end: u32, huge: bool) -> bool {
             at >> (9 * level) <= last_2m >> (9 * (level - 1)) && at >> (9 * level) >= first_2m >> (9 * (level - 1))
         };
         let ok;
-        if huge && at % (1 << 18) == 0 && end - at >= 1 << 18 && !has_image(2) {
+        if huge && at.is_multiple_of(1 << 18) && end - at >= 1 << 18 && !has_image(2) {
             ok = set(va, 2, pa | P | W | LARGE | GLOBAL | NX);
             at += 1 << 18;
-        } else if at % 512 == 0 && end - at >= 512 && !has_image(1) {
+        } else if at.is_multiple_of(512) && end - at >= 512 && !has_image(1) {
             ok = set(va, 1, pa | P | W | LARGE | GLOBAL | NX);
             at += 512;
         } else {

@@ -27,7 +27,7 @@ fn on_a_stack(rbp: u64) -> bool {
     let in_boot = (low..high - 15).contains(&rbp);
     let at = rbp.wrapping_sub(paging::STACK_BASE) % (2 * stack::SIZE);
     let in_region = (paging::STACK_BASE..paging::STACK_BASE + (1 << 39)).contains(&rbp);
-    rbp % 8 == 0 && (in_boot || in_region && (stack::SIZE..=2 * stack::SIZE - 16).contains(&at))
+    rbp.is_multiple_of(8) && (in_boot || in_region && (stack::SIZE..=2 * stack::SIZE - 16).contains(&at))
 }
 
 fn is_text(addr: u64) -> bool {

@@ -179,7 +179,8 @@ unsafe extern "C" {
 }
 
 // The CPU aligns the stack to 16 bytes before it pushes a trap frame; the end of `regs` must be so aligned.
-const _: () = assert!((offset_of!(UserCtx, regs) + size_of::<Regs>()) % 16 == 0 && align_of::<UserCtx>() >= 16);
+const _: () =
+    assert!((offset_of!(UserCtx, regs) + size_of::<Regs>()).is_multiple_of(16) && align_of::<UserCtx>() >= 16);
 
 /// Sets up SYSCALL on this CPU.
 pub fn init_cpu() {

@@ -58,25 +58,6 @@ pub unsafe fn inb(port: u16) -> u8 {
     v
 }
 /// # Safety
-/// As [`inb`].
-#[inline]
-pub unsafe fn inw(port: u16) -> u16 {
-    let v;
-    // SAFETY: the caller's promise.
-    unsafe { asm!("in ax, dx", in("dx") port, out("ax") v, options(nomem, nostack, preserves_flags)) }
-    v
-}
-/// # Safety
-/// As [`inb`].
-#[inline]
-pub unsafe fn inl(port: u16) -> u32 {
-    let v;
-    // SAFETY: the caller's promise.
-    unsafe { asm!("in eax, dx", in("dx") port, out("eax") v, options(nomem, nostack, preserves_flags)) }
-    v
-}
-
-/// # Safety
 /// The register must exist.
 #[inline]
 pub unsafe fn rdmsr(msr: u32) -> u64 {
@@ -122,7 +103,6 @@ macro_rules! control {
         }
     };
 }
-control!(read_cr0, write_cr0, "cr0");
 control!(read_cr3, write_cr3, "cr3");
 control!(read_cr4, write_cr4, "cr4");
 

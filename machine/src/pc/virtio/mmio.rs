@@ -56,7 +56,7 @@ pub struct Mmio {
 impl Mmio {
     /// Looks for a device at a physical address.
     pub fn probe(phys: u64, size: u64, gsi: u32) -> Option<Mmio> {
-        if size < CONFIG || phys % 4 != 0 {
+        if size < CONFIG || !phys.is_multiple_of(4) {
             return None;
         }
         let regs = Registers { base: paging::map_device(phys, size)?, size };
