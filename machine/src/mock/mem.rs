@@ -88,7 +88,7 @@ impl RawFrame {
         }
     }
     pub fn atomic_u32(&self, off: usize) -> Option<&AtomicU32> {
-        if off % 4 != 0 || off + 4 > PAGE_SIZE {
+        if !off.is_multiple_of(4) || off + 4 > PAGE_SIZE {
             return None;
         }
         let p = self.slot().bytes[off].as_ptr() as *const AtomicU32;

@@ -17,6 +17,7 @@ impl Status {
 
 /// Where the three parts of a split queue lie.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(target_os = "none"), allow(dead_code))] // no device reads them on a host
 pub struct Rings {
     /// Descriptor table.
     pub desc: PhysAddr,
