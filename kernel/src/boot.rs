@@ -77,6 +77,7 @@ fn register_file_systems() {
     pipe::init();
     devtmpfs::init();
     devpts::init();
+    unix::init();
 }
 
 fn start_devices() -> Result<(), Errno> {

@@ -1,0 +1,262 @@
+//! What waits to be received: messages made of pieces of page frames, with what was sent beside them.
+//!
+//! A stream's bytes are merged into the last frame while nothing is attached to either side of the seam; datagrams and packets
+//! keep their bounds. A message is charged by its frames, which is what SO_SNDBUF limits.
+
+use crate::name::Name;
+use abi::Errno;
+use abi::socket::Ucred;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use machine::PAGE_SIZE;
+use machine::mem::Frame;
+use mm::{Dst, Src};
+use smallvec::SmallVec;
+use vfs::File;
+
+/// What goes along with bytes.
+#[derive(Default)]
+pub struct Attached {
+    /// Open files; taken out by the receive that delivers them.
+    pub files: Vec<Arc<File>>,
+    /// Who sent it.
+    pub creds: Option<Ucred>,
+    /// The sender's address (datagrams of bound sockets).
+    pub from: Option<Arc<Name>>,
+}
+
+struct Piece {
+    frame: Frame,
+    off: usize,
+    len: usize,
+}
+
+/// One message, or one frame's worth of a stream.
+pub struct Message {
+    pieces: SmallVec<[Piece; 1]>,
+    len: usize,
+    /// What goes along.
+    pub attached: Option<Box<Attached>>,
+}
+
+impl Message {
+    /// Copies all of `src`, which becomes one message.
+    pub fn copy_in(src: &mut Src<'_>, attached: Option<Box<Attached>>) -> Result<Message, Errno> {
+        let mut pieces = SmallVec::new();
+        pieces.try_reserve(src.remaining().div_ceil(PAGE_SIZE)).map_err(|_| Errno::ENOMEM)?;
+        let mut len = 0;
+        while src.remaining() > 0 {
+            let frame = Frame::alloc().map_err(|_| Errno::ENOBUFS)?;
+            let want = src.remaining().min(PAGE_SIZE);
+            if src.get_frame(&frame, 0, want)? < want {
+                return Err(Errno::EFAULT);
+            }
+            pieces.push(Piece { frame, off: 0, len: want });
+            len += want;
+        }
+        Ok(Message { pieces, len, attached })
+    }
+    fn charge(&self) -> usize {
+        self.pieces.len().max(1) * PAGE_SIZE
+    }
+    /// Copies up to what fits to `dst`; nothing is used up.
+    fn copy_out(&self, dst: &mut Dst<'_>) -> Result<usize, Errno> {
+        let start = dst.done();
+        for piece in &self.pieces {
+            if dst.remaining() == 0 {
+                break;
+            }
+            let want = piece.len.min(dst.remaining());
+            if dst.put_frame(&piece.frame, piece.off, want)? < want {
+                return Err(Errno::EFAULT);
+            }
+        }
+        Ok(dst.done() - start)
+    }
+    fn files(&self) -> &[Arc<File>] {
+        self.attached.as_ref().map_or(&[], |a| &a.files)
+    }
+}
+
+/// What one receive got beside bytes.
+#[derive(Default)]
+pub struct Extras {
+    /// Files.
+    pub files: Vec<Arc<File>>,
+    /// Credentials of the first message.
+    pub creds: Option<Ucred>,
+    /// Address of the sender.
+    pub from: Option<Arc<Name>>,
+}
+
+impl Extras {
+    /// Takes (or, peeking, copies) what is attached. Copying files fails without memory.
+    fn gather(&mut self, attached: &mut Option<Box<Attached>>, peek: bool) -> Result<(), Errno> {
+        let Some(a) = attached else { return Ok(()) };
+        self.creds = self.creds.or(a.creds);
+        if self.from.is_none() {
+            self.from = a.from.clone();
+        }
+        if peek {
+            self.files.try_reserve(a.files.len()).map_err(|_| Errno::ENOMEM)?;
+            self.files.extend(a.files.iter().cloned());
+        } else {
+            if !a.files.is_empty() {
+                crate::gc::note_taken();
+            }
+            self.files = core::mem::take(&mut a.files);
+        }
+        Ok(())
+    }
+}
+
+/// The messages, first one first.
+#[derive(Default)]
+pub struct Inbox {
+    queue: VecDeque<Message>,
+    bytes: usize,
+    charge: usize,
+    spare: Option<Frame>,
+}
+
+impl Inbox {
+    /// Number of messages.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+    /// Memory the messages hold.
+    pub fn charge(&self) -> usize {
+        self.charge
+    }
+    /// Length of the first message.
+    pub fn first_len(&self) -> usize {
+        self.queue.front().map_or(0, |m| m.len)
+    }
+    /// Adds a message.
+    pub fn push(&mut self, message: Message) -> Result<(), Errno> {
+        self.queue.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.bytes += message.len;
+        self.charge += message.charge();
+        self.queue.push_back(message);
+        Ok(())
+    }
+    /// Adds up to one frame of a stream. `attached` goes along with its first byte and is taken when there was progress.
+    pub fn append(&mut self, src: &mut Src<'_>, attached: &mut Option<Box<Attached>>) -> Result<usize, Errno> {
+        if attached.is_none()
+            && let Some(last) = self.queue.back_mut()
+            && last.attached.is_none()
+            && let Some(piece) = last.pieces.last_mut()
+            && piece.off + piece.len < PAGE_SIZE
+        {
+            let end = piece.off + piece.len;
+            let n = src.get_frame(&piece.frame, end, PAGE_SIZE - end)?;
+            piece.len += n;
+            last.len += n;
+            self.bytes += n;
+            return Ok(n);
+        }
+        self.queue.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let frame = match self.spare.take() {
+            Some(frame) => frame,
+            None => Frame::alloc().map_err(|_| Errno::ENOBUFS)?,
+        };
+        let n = src.get_frame(&frame, 0, PAGE_SIZE)?;
+        let mut pieces = SmallVec::new();
+        pieces.push(Piece { frame, off: 0, len: n });
+        self.push(Message { pieces, len: n, attached: attached.take() })?;
+        Ok(n)
+    }
+    /// Receives bytes of a stream: what fits, over the bounds of writes, but not over attached files (after them it stops) nor,
+    /// when `by_sender`, from one sender to another.
+    pub fn read_stream(&mut self, dst: &mut Dst<'_>, extras: &mut Extras, by_sender: bool) -> Result<usize, Errno> {
+        let start = dst.done();
+        while dst.remaining() > 0 {
+            let Some(message) = self.queue.front_mut() else { break };
+            let creds = message.attached.as_ref().and_then(|a| a.creds);
+            if by_sender && dst.done() > start && creds != extras.creds {
+                break;
+            }
+            let Some(piece) = message.pieces.first_mut() else { break };
+            let want = piece.len.min(dst.remaining());
+            let n = match dst.put_frame(&piece.frame, piece.off, want) {
+                Ok(n) => n,
+                Err(e) if dst.done() == start => return Err(e),
+                Err(_) => break,
+            };
+            piece.off += n;
+            piece.len -= n;
+            message.len -= n;
+            self.bytes -= n;
+            extras.gather(&mut message.attached, false)?;
+            if message.len == 0 {
+                self.drop_first();
+            }
+            if n < want || !extras.files.is_empty() {
+                break;
+            }
+        }
+        Ok(dst.done() - start)
+    }
+    /// As [`Inbox::read_stream`], but all stays.
+    pub fn peek_stream(&mut self, dst: &mut Dst<'_>, extras: &mut Extras, by_sender: bool) -> Result<usize, Errno> {
+        let start = dst.done();
+        for message in &mut self.queue {
+            let creds = message.attached.as_ref().and_then(|a| a.creds);
+            if dst.remaining() == 0 || by_sender && dst.done() > start && creds != extras.creds {
+                break;
+            }
+            message.copy_out(dst)?;
+            extras.gather(&mut message.attached, true)?;
+            if !extras.files.is_empty() {
+                break;
+            }
+        }
+        Ok(dst.done() - start)
+    }
+    /// Receives one message: what fits; the rest is lost unless `peek`. Returns the bytes copied and the message's length.
+    pub fn read_message(
+        &mut self,
+        dst: &mut Dst<'_>,
+        extras: &mut Extras,
+        peek: bool,
+    ) -> Result<Option<(usize, usize)>, Errno> {
+        let Some(message) = self.queue.front_mut() else { return Ok(None) };
+        let len = message.len;
+        let copied = message.copy_out(dst);
+        if copied.is_ok() || !peek {
+            // A receive into a bad buffer still uses the message up, as on Linux.
+            extras.gather(&mut message.attached, peek)?;
+        }
+        if !peek {
+            self.drop_first();
+        }
+        copied.map(|n| Some((n, len)))
+    }
+    fn drop_first(&mut self) {
+        let Some(mut message) = self.queue.pop_front() else { return };
+        self.bytes -= message.len;
+        self.charge -= message.charge();
+        if self.spare.is_none() {
+            self.spare = message.pieces.pop().map(|p| p.frame);
+        }
+    }
+    /// Files attached to what waits (for the collector of unreachable sockets).
+    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.queue.iter().flat_map(|m| m.files())
+    }
+    /// Takes everything out; the caller drops it without locks held.
+    pub fn take_all(&mut self) -> VecDeque<Message> {
+        (self.bytes, self.charge) = (0, 0);
+        core::mem::take(&mut self.queue)
+    }
+}

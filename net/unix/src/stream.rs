@@ -1,0 +1,177 @@
+//! Sending and receiving on streams.
+
+use crate::queue::{Attached, Extras};
+use crate::socket::{Phase, UnixSocket, sender_of};
+use abi::Errno;
+use abi::socket::MsgFlags;
+use alloc::boxed::Box;
+use net::{Flag, RecvMsg, SendMsg};
+
+impl UnixSocket {
+    /// What goes along with a message: files, and credentials where either end wants them. Files in flight are counted.
+    pub fn attach(&self, msg: &mut SendMsg<'_, '_>, peer: &UnixSocket) -> Result<Option<Box<Attached>>, Errno> {
+        let files = core::mem::take(&mut msg.control.files);
+        let wanted = self.common.is(Flag::PassCred) || peer.common.is(Flag::PassCred);
+        let creds = msg.control.creds.take().or_else(|| wanted.then(|| sender_of(msg.cred)));
+        if files.is_empty() && creds.is_none() {
+            return Ok(None);
+        }
+        crate::gc::note_in_flight(&files);
+        Ok(Some(Box::new(Attached { files, creds, from: None })))
+    }
+
+    /// send on a stream: all of it, waiting for room.
+    pub fn send_stream(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize, Errno> {
+        if msg.flags.contains(MsgFlags::OOB) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let connected = self.phase() == Phase::Connected;
+        if msg.addr.is_some() {
+            return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
+        }
+        let peer = self.peer().ok_or(Errno::ENOTCONN)?;
+        if self.is_write_shut() {
+            return Err(Errno::EPIPE);
+        }
+        let mut attached = self.attach(msg, &peer)?;
+        let (start, nonblock) = (msg.src.done(), msg.flags.contains(MsgFlags::DONTWAIT));
+        let sndbuf = self.common.sndbuf();
+        let broken = || peer.is_closed() || peer.is_read_shut() || self.is_write_shut();
+        let mut deadline = None;
+        loop {
+            let mut inbox = peer.inbox();
+            if broken() {
+                return progress(msg.src.done() - start, Errno::EPIPE);
+            }
+            let was_empty = inbox.is_empty();
+            let mut result = Ok(0);
+            while msg.src.remaining() > 0 && inbox.charge() < sndbuf as usize && result.is_ok() {
+                result = inbox.append(msg.src, &mut attached);
+            }
+            let empty = inbox.is_empty();
+            peer.publish(&inbox);
+            drop(inbox);
+            if was_empty && !empty {
+                peer.readers.wake_sync();
+            }
+            let done = msg.src.done() - start;
+            if let Err(e) = result {
+                return progress(done, e);
+            }
+            if msg.src.remaining() == 0 {
+                return Ok(done);
+            }
+            if deadline.is_none() {
+                deadline = self.common.deadline(false);
+            }
+            let ready = || (peer.takes(sndbuf) || broken()).then_some(());
+            if let Err(e) = UnixSocket::wait(&peer.room, nonblock, deadline, ready) {
+                return progress(done, e);
+            }
+        }
+    }
+
+    /// recv on a stream.
+    pub fn recv_stream(&self, msg: &mut RecvMsg<'_, '_>) -> Result<usize, Errno> {
+        if self.phase() != Phase::Connected {
+            return Err(Errno::EINVAL);
+        }
+        if msg.flags.contains(MsgFlags::OOB) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let (start, nonblock) = (msg.dst.done(), msg.flags.contains(MsgFlags::DONTWAIT));
+        let peek = msg.flags.contains(MsgFlags::PEEK);
+        let asked = msg.dst.remaining();
+        let target = match msg.flags.contains(MsgFlags::WAITALL) {
+            true => asked,
+            false => asked.min(self.common.rcvlowat() as usize),
+        };
+        let by_sender = self.common.is(Flag::PassCred);
+        let mut extras = Extras::default();
+        let mut deadline = None;
+        loop {
+            let mut result = Ok(0);
+            if self.held() > 0 {
+                let mut inbox = self.inbox();
+                let before = inbox.charge();
+                result = match peek {
+                    true => inbox.peek_stream(msg.dst, &mut extras, by_sender),
+                    false => inbox.read_stream(msg.dst, &mut extras, by_sender),
+                };
+                self.publish(&inbox);
+                self.wake_senders(before, &inbox);
+                let more = !inbox.is_empty();
+                drop(inbox);
+                if more {
+                    self.readers.wake_one();
+                }
+            }
+            let done = msg.dst.done() - start;
+            let enough = done >= target || peek && done > 0 || !extras.files.is_empty();
+            if let Err(e) = result
+                && done == 0
+            {
+                return Err(e);
+            }
+            // Something left over after progress means a bound that one receive does not cross.
+            if enough || result.is_err() || done > 0 && self.held() > 0 {
+                deliver(msg, extras, by_sender);
+                return Ok(done);
+            }
+            let waited = self.wait_for_bytes(done, nonblock, &mut deadline);
+            match waited {
+                Ok(true) => {}
+                Err(e) if done == 0 => return Err(e),
+                Ok(false) | Err(_) => {
+                    deliver(msg, extras, by_sender);
+                    return Ok(done);
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something (true) or nothing will come (false).
+    fn wait_for_bytes(&self, done: usize, nonblock: bool, deadline: &mut Option<u64>) -> Result<bool, Errno> {
+        if self.held() > 0 {
+            return Ok(true);
+        }
+        if done == 0
+            && let Some(e) = self.common.take_error()
+        {
+            return Err(e);
+        }
+        if deadline.is_none() {
+            *deadline = self.common.deadline(true);
+        }
+        let ready = || match self.held() {
+            0 => (self.is_read_shut() || self.common.has_error()).then_some(false),
+            _ => Some(true),
+        };
+        let more = UnixSocket::wait(&self.readers, nonblock, *deadline, ready)?;
+        if !more
+            && done == 0
+            && let Some(e) = self.common.take_error()
+        {
+            return Err(e);
+        }
+        Ok(more)
+    }
+}
+
+/// Hands what came along to the caller.
+pub fn deliver(msg: &mut RecvMsg<'_, '_>, extras: Extras, pass_creds: bool) {
+    if msg.wants_addr {
+        msg.addr = extras.from.as_ref().map(|n| n.addr());
+    }
+    msg.control.files = extras.files;
+    if pass_creds {
+        // What was sent before the option was set has no sender on record.
+        let nobody = abi::socket::Ucred { pid: 0, uid: 65534, gid: 65534 };
+        msg.control.creds = Some(extras.creds.unwrap_or(nobody));
+    }
+}
+
+/// A short count when there was progress, the error when not.
+fn progress(done: usize, error: Errno) -> Result<usize, Errno> {
+    if done > 0 { Ok(done) } else { Err(error) }
+}
