@@ -158,7 +158,7 @@ fn chosen_kernel(name: &Path) -> Result<Kernel> {
 /// The kernel command line.
 fn kernel_words(options: &Options, is_linux: bool) -> String {
     let mut words = vec!["console=ttyS0", "panic=-1"];
-    if !options.verbose {
+    if !options.verbose && !options.trace {
         words.push("quiet");
     }
     if is_linux {
