@@ -43,7 +43,7 @@ impl Person {
         let name = name.to_str().map_err(|e| e.to_string())?;
         let slave = || OpenOptions::new().read(true).write(true).open(name).map(Stdio::from);
         let text = |e: std::io::Error| e.to_string();
-        let run = tool::run_command(&["--timeout", "300", "--env", "PS1=ready> ", "--env", "TERM=vt100"]);
+        let run = tool::run_command(&["--timeout", "300", "--env", "PS1=ready> ", "--env", "TERM=xterm"]);
         // setsid(1) makes the pseudo-terminal the tool's own, as a terminal window would.
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(run.get_program()).args(run.get_args());
@@ -55,6 +55,8 @@ impl Person {
         let child = command.spawn().map_err(text)?;
         let mut person = Person { master, child, seen: String::new(), _slot: slot };
         person.read_until("ready> ")?;
+        // Otherwise each answer is wrapped in escape sequences.
+        person.line("bind 'set enable-bracketed-paste off'")?;
         Ok(person)
     }
 
@@ -196,11 +198,15 @@ fn window_size() -> Result<(), String> {
     contains(&person.line("stty size")?, "30 100")?;
     resize(&person.master, 41, 123)?;
     person.pause()?;
+    // The shell has drawn its prompt anew.
+    person.seen.clear();
     contains(&person.line("stty size")?, "41 123")?;
-    contains(&person.line("trap 'echo resized' WINCH")?, "ready> ")?;
-    resize(&person.master, 42, 124)?;
+    person.press("sh -c 'trap \"echo re\"sized WINCH; while :; do sleep 0.1; done'\r")?;
     person.pause()?;
-    contains(&person.line("echo $LINES")?, "resized")?;
+    resize(&person.master, 42, 124)?;
+    person.read_until("resized")?;
+    person.press("\x03")?;
+    person.read_until("ready> ")?;
     person.leave(0)
 }
 
