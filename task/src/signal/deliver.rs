@@ -4,8 +4,8 @@ use super::hand::{Default, default_action};
 use super::{frame, mask, send, stop};
 use crate::{Cx, tree, work};
 use abi::Errno;
-use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, Signal};
-use core::sync::atomic::Ordering;
+use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::user::Regs;
 
 /// What a thread does after it has looked at its signals.
@@ -97,7 +97,7 @@ fn next_action(cx: &mut Cx) -> Step {
         stop::park(cx);
         return Step::Again;
     }
-    let wanted = abi::signal::SigSet(!cx.task.blocked().0);
+    let wanted = SigSet(!cx.task.blocked().0);
     let Some(taken) = mask::take_locked(&cx.task, &mut state, wanted) else {
         mask::recalculate(&cx.task, &state);
         return Step::None;
@@ -127,7 +127,33 @@ fn next_action(cx: &mut Cx) -> Step {
     }
     let status = i32::from(sig.number());
     send::begin_group_exit(&mut state, status, Some(&cx.task));
+    drop(state);
+    if SigSet::SYNCHRONOUS.has(sig) && taken.info.code > 0 {
+        report(cx, sig);
+    }
     Step::Exit(status)
+}
+
+/// A program dies of its own fault: a line for the log, but no more than a few a second.
+fn report(cx: &Cx, sig: Signal) {
+    const GAP_NS: u64 = 200_000_000;
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = sched::now();
+    if now.saturating_sub(LAST.swap(now, Ordering::Relaxed)) < GAP_NS {
+        return;
+    }
+    let (name, trap, regs) = (cx.task.comm(), &cx.signal.trap, &cx.user.regs);
+    let name = core::str::from_utf8(&name).unwrap_or("?").trim_end_matches('\0');
+    machine::kinfo!(
+        "{name}[{}]: signal {} at {:x} ip {:x} sp {:x} trap {} error {:x}",
+        cx.task.tid(),
+        sig.number(),
+        trap.cr2,
+        regs.rip,
+        regs.rsp,
+        trap.number,
+        trap.code
+    );
 }
 
 /// Terminal stops do nothing in an orphaned group: nobody could continue it.
