@@ -50,8 +50,8 @@ pub fn main() -> ! {
 }
 
 fn start(options: &Options) -> Result<(), Errno> {
-    task::jobs::init();
-    task::oom::init();
+    sched::load::start();
+    task::init();
     task::jobs::set_terminal_ends(tty::jobs::leader_exits);
     register_file_systems();
     let booter = Booter::new()?;

@@ -65,6 +65,6 @@ pub fn cpu_stats(id: CpuId) -> Option<CpuStats> {
     let (mut busy, mut idle) = (cpu.busy_ns.load(Relaxed), cpu.idle_ns.load(Relaxed));
     *if queue.is_idle() { &mut idle } else { &mut busy } += open;
     let [user, system] = [0, 1].map(|i: usize| cpu.ticks[i].load(Relaxed) as u128);
-    let user_ns = if user + system == 0 { 0 } else { (busy as u128 * user / (user + system)) as u64 };
+    let user_ns = (busy as u128 * user).checked_div(user + system).unwrap_or(0) as u64;
     Some(CpuStats { user_ns, system_ns: busy - user_ns, idle_ns: idle, switches: cpu.switches.load(Relaxed) })
 }
