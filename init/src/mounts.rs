@@ -13,7 +13,7 @@ use alloc::string::String;
 use core::ffi::CStr;
 
 /// Mount options common to every 9p export. `access=any`: the host decides by its own rights.
-const P9: &str = "trans=virtio,version=9p2000.L,msize=512000,access=any";
+const P9: &str = "trans=virtio,version=9p2000.L,msize=512000,access=any,dfltuid=0,dfltgid=0";
 
 /// What is needed to find devices; failures show later, where the device is missing.
 pub fn early() {
