@@ -25,6 +25,7 @@ pub mod prctl;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod socket;
 pub mod splice;
 pub mod stat;
 mod support;

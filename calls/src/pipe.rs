@@ -27,7 +27,16 @@ pub fn pipe2(cx: &mut Cx, fds: UserPtr<[i32; 2]>, flags: u32) -> Result<(), Errn
     let files = cx.files();
     let read_fd = files.install(reader, cloexec, limit)?;
     let installed = files.install(writer, cloexec, limit);
-    let result = installed
-        .and_then(|write_fd| fds.write(cx.mm(), &[read_fd, write_fd]).inspect_err(|_| drop(files.close(write_fd))));
-    result.inspect_err(|_| drop(files.close(read_fd)))
+    let result = installed.and_then(|write_fd| {
+        let told = fds.write(cx.mm(), &[read_fd, write_fd]);
+        if told.is_err() {
+            let _ = files.close(write_fd);
+        }
+        told
+    });
+    if result.is_err() {
+        // The program never learned of the descriptors.
+        let _ = files.close(read_fd);
+    }
+    result
 }

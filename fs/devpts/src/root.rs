@@ -113,7 +113,7 @@ pub struct Slave {
 
 impl Slave {
     /// The node of `tty`.
-    pub fn new(base: InodeBase, tty: Arc<Tty>) -> Arc<dyn Inode> {
+    pub fn new(base: InodeBase, tty: Arc<Tty>) -> Arc<Slave> {
         Arc::new(Slave { base, tty })
     }
 }

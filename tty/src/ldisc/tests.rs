@@ -101,7 +101,9 @@ fn other_modes() {
         t.oflag = Oflag::empty();
     });
     let cbreak = with(|t| t.lflag.remove(Lflag::ICANON));
-    let cases: &[(&str, Termios, &[u8], &str, &[&str])] = &[
+    /// Name, settings, typed bytes, screen, reads.
+    type Case<'a> = (&'a str, Termios, &'a [u8], &'a str, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         ("-echo", no_echo, b"pw\n", "", &["pw\\n"]),
         ("-echo echonl", echonl, b"pw\n", "\\r\\n", &["pw\\n"]),
         ("echoprt", echoprt, b"ab\x7f\x7fc\n", "ab\\\\ba/c\\r\\n", &["c\\n"]),

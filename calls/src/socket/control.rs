@@ -1,0 +1,140 @@
+//! Control messages between user memory and [`net::Control`] (cmsg(3), unix(7) "Ancillary messages").
+//!
+//! A message is a 16-byte header and data, padded to 8 bytes. On the way in SCM_RIGHTS turns descriptors into open files and
+//! SCM_CREDENTIALS is checked against the caller; on the way out files get descriptors, as many as there is room for.
+
+use super::install;
+use abi::Errno;
+use abi::socket::{CmsgHdr, MsgFlags, SCM_MAX_FD, SOL_SOCKET, Ucred, scm};
+use machine::VirtAddr;
+use mm::UserPtr;
+use net::Control;
+use task::Cx;
+use vfs::Cap;
+use zerocopy::IntoBytes;
+
+const HEAD: usize = size_of::<CmsgHdr>();
+/// Most control data one send takes (`net.core.optmem_max`).
+const CONTROL_MAX: usize = 131_072;
+
+/// Length with padding.
+fn align(len: usize) -> usize {
+    len.next_multiple_of(8)
+}
+
+/// Reads the control data of a send.
+pub fn read(cx: &Cx, at: VirtAddr, len: usize, out: &mut Control) -> Result<(), Errno> {
+    if len > CONTROL_MAX {
+        return Err(Errno::ENOBUFS);
+    }
+    let base = UserPtr::<u8>::new(at);
+    let mut pos = 0;
+    // The loop and the length check are those of CMSG_FIRSTHDR, CMSG_OK and CMSG_NXTHDR.
+    while pos + HEAD <= len {
+        let head: CmsgHdr = base.byte_add::<CmsgHdr>(pos).read(cx.mm())?;
+        let size = usize::try_from(head.len).ok().filter(|&n| n >= HEAD && n <= len - pos).ok_or(Errno::EINVAL)?;
+        let data = base.byte_add::<u8>(pos + HEAD);
+        if head.level == SOL_SOCKET {
+            match head.kind {
+                scm::SCM_RIGHTS => read_rights(cx, data.cast(), (size - HEAD) / 4, out)?,
+                scm::SCM_CREDENTIALS if size == HEAD + size_of::<Ucred>() => {
+                    out.creds = Some(checked(cx, data.cast::<Ucred>().read(cx.mm())?)?);
+                }
+                _ => return Err(Errno::EINVAL),
+            }
+        }
+        pos += align(size);
+    }
+    Ok(())
+}
+
+fn read_rights(cx: &Cx, fds: UserPtr<i32>, count: usize, out: &mut Control) -> Result<(), Errno> {
+    if out.files.len() + count > SCM_MAX_FD {
+        return Err(Errno::EINVAL);
+    }
+    out.files.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
+    for i in 0..count {
+        out.files.push(cx.files().get_any(fds.at(i).read(cx.mm())?)?);
+    }
+    Ok(())
+}
+
+/// A process may name itself with any of its ids; CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID allow others.
+fn checked(cx: &Cx, claim: Ucred) -> Result<Ucred, Errno> {
+    let cred = cx.cred();
+    let pid = claim.pid == cx.task.pid() || cred.capable(Cap::SysAdmin);
+    let uid = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.capable(Cap::Setuid);
+    let gid = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.capable(Cap::Setgid);
+    if pid && uid && gid { Ok(claim) } else { Err(Errno::EPERM) }
+}
+
+/// The user buffer that control data of a receive goes to.
+pub struct Writer<'a> {
+    cx: &'a Cx,
+    at: UserPtr<u8>,
+    room: usize,
+    used: usize,
+    /// Something did not fit.
+    pub truncated: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// A buffer; NULL or length 0 for none.
+    pub fn new(cx: &'a Cx, at: VirtAddr, len: usize) -> Writer<'a> {
+        let room = if at.0 == 0 { 0 } else { len };
+        Writer { cx, at: UserPtr::new(at), room, used: 0, truncated: false }
+    }
+    /// Bytes written, padding included.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+    fn left(&self) -> usize {
+        self.room - self.used
+    }
+    /// Writes what came along with a receive.
+    pub fn put(&mut self, control: Control, flags: MsgFlags) -> Result<(), Errno> {
+        if let Some(creds) = control.creds {
+            self.put_bytes(scm::SCM_CREDENTIALS, creds.as_bytes())?;
+        }
+        if !control.files.is_empty() {
+            self.put_rights(control, flags.contains(MsgFlags::CMSG_CLOEXEC))?;
+        }
+        Ok(())
+    }
+    /// Writes one message, cut where the buffer ends.
+    fn put_bytes(&mut self, kind: i32, data: &[u8]) -> Result<(), Errno> {
+        if self.left() < HEAD {
+            self.truncated = true;
+            return Ok(());
+        }
+        let len = (HEAD + data.len()).min(self.left());
+        self.truncated |= len < HEAD + data.len();
+        let body = data.get(..len - HEAD).unwrap_or(data);
+        self.cx.mm().write_bytes(self.at.byte_add::<u8>(self.used + HEAD).addr(), body)?;
+        self.finish(kind, len)
+    }
+    fn finish(&mut self, kind: i32, len: usize) -> Result<(), Errno> {
+        let head = CmsgHdr { len: len as u64, level: SOL_SOCKET, kind };
+        self.at.byte_add::<CmsgHdr>(self.used).write(self.cx.mm(), &head)?;
+        self.used += align(len).min(self.left());
+        Ok(())
+    }
+    /// Gives the files descriptors, as many as fit; the rest is closed.
+    fn put_rights(&mut self, control: Control, cloexec: bool) -> Result<(), Errno> {
+        let fits = self.left().saturating_sub(HEAD) / 4;
+        let all = control.files.len();
+        let mut done = 0;
+        for file in control.files.into_iter().take(fits) {
+            let Ok(fd) = install(self.cx, file, cloexec) else { break };
+            let slot = self.at.byte_add::<i32>(self.used + HEAD + 4 * done);
+            if slot.write(self.cx.mm(), &fd).is_err() {
+                // The program never learns of this one.
+                let _ = self.cx.files().close(fd);
+                break;
+            }
+            done += 1;
+        }
+        self.truncated |= done < all;
+        if done > 0 { self.finish(scm::SCM_RIGHTS, HEAD + 4 * done) } else { Ok(()) }
+    }
+}

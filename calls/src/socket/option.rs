@@ -1,0 +1,38 @@
+//! getsockopt(2) and setsockopt(2).
+
+use super::{net_cx, socket_file};
+use abi::Errno;
+use machine::VirtAddr;
+use mm::UserPtr;
+use net::{Socket, options};
+use task::Cx;
+
+/// The longest value any option takes.
+const VALUE_MAX: usize = 128;
+
+/// getsockopt(2): the value is cut at the length the caller gave.
+pub fn getsockopt(
+    cx: &mut Cx,
+    fd: i32,
+    level: i32,
+    name: i32,
+    value: VirtAddr,
+    len: UserPtr<i32>,
+) -> Result<(), Errno> {
+    let file = socket_file(cx, fd)?;
+    let room = usize::try_from(len.read(cx.mm())?).map_err(|_| Errno::EINVAL)?;
+    let bytes = options::get(&**Socket::of(&file)?, level, name)?;
+    let n = bytes.len().min(room);
+    cx.mm().write_bytes(value, bytes.get(..n).unwrap_or_default())?;
+    len.write(cx.mm(), &(n as i32))
+}
+
+/// setsockopt(2).
+pub fn setsockopt(cx: &mut Cx, fd: i32, level: i32, name: i32, value: VirtAddr, len: i32) -> Result<(), Errno> {
+    let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
+    let file = socket_file(cx, fd)?;
+    let mut bytes = [0; VALUE_MAX];
+    let bytes = bytes.get_mut(..len.min(VALUE_MAX)).unwrap_or_default();
+    cx.mm().read_bytes(value, bytes)?;
+    options::set(&**Socket::of(&file)?, level, name, bytes, &net_cx(cx))
+}
