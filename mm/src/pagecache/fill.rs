@@ -10,7 +10,7 @@ use abi::Errno;
 use alloc::vec::Vec;
 use machine::mem::Frame;
 
-const SMALLEST: u64 = 16;
+const SMALLEST: u64 = 32;
 const LARGEST: u64 = 128;
 
 /// The read-ahead state of a file.
