@@ -64,15 +64,19 @@ impl Buddy {
         self.pages -= 1 << order;
         u32::try_from(block << found).ok()
     }
-    /// Takes up to `out.len()` single pages; returns how many.
+    /// Takes up to `out.len()` single pages, cut from as few blocks as there are; returns how many.
     pub fn alloc_pages(&mut self, out: &mut [u32]) -> usize {
-        let mut n = 0;
-        for slot in out {
-            let Some(page) = self.alloc(0) else { break };
-            *slot = page;
-            n += 1;
+        let mut done = 0;
+        while let Some(left) = (out.len() - done).checked_ilog2() {
+            let largest = left.min(ORDERS as u32 - 1) as u8;
+            let block = (0..=largest).rev().find_map(|order| Some((order, self.alloc(order)?)));
+            let Some((order, start)) = block else { break };
+            for (slot, page) in out.iter_mut().skip(done).zip(start..start + (1 << order)) {
+                *slot = page;
+            }
+            done += 1 << order;
         }
-        n
+        done
     }
     /// Gives a block back, joining it with its free neighbours. A block that is free already or out of range is ignored.
     pub fn free(&mut self, page: u32, order: u8) {

@@ -41,6 +41,11 @@ pub struct Pos {
     slot: usize,
 }
 
+impl Pos {
+    /// The first place.
+    pub const START: Pos = Pos { chunk: 0, slot: 0 };
+}
+
 /// The map.
 pub struct SortMap<V> {
     chunks: Vec<Box<Chunk<V>>>,
@@ -132,6 +137,11 @@ impl<V> SortMap<V> {
     pub fn at(&self, pos: Pos) -> Option<(u64, &V)> {
         let c = self.chunks.get(pos.chunk)?;
         Some((*c.keys.get(pos.slot)?, c.vals.get(pos.slot)?))
+    }
+    /// The key at `pos`; `None` at the end or past it, so that a stale place can be checked.
+    #[inline]
+    pub fn key_at(&self, pos: Pos) -> Option<u64> {
+        self.chunks.get(pos.chunk)?.keys.get(pos.slot).copied()
     }
     /// The value at `pos`, to change it.
     #[inline]

@@ -200,10 +200,6 @@ impl Mm {
         let first = VirtAddr(at.va.0 - back * PAGE);
         let ahead = (AROUND as u64 - at.index % AROUND as u64).min((at.vma.end - at.va.0) / PAGE);
         let window = run.get_mut(..(back + ahead) as usize).unwrap_or_default();
-        if at.vma.flags.is(VmFlags::RAND_READ) && window.len() > 1 {
-            // Random access was announced: only the page itself.
-            return self.map_one(at, prot, generation);
-        }
         at.cache.find_run(at.index - back, window);
         if window.get(back as usize).is_none_or(Option::is_none) {
             let page = at.cache.get(at.index).map_err(cache_error)?;
@@ -216,12 +212,6 @@ impl Mm {
         }
         self.aspace.map_absent(first, window, prot)?;
         Ok(self.still(at, generation, first, window.len() as u64))
-    }
-
-    fn map_one(&self, at: &FilePage<'_>, prot: aspace::Prot, generation: u64) -> Result<Step, FaultError> {
-        let page = at.cache.get(at.index).map_err(cache_error)?;
-        self.aspace.map_absent(at.va, &[Some(page)], prot)?;
-        Ok(self.still(at, generation, at.va, 1))
     }
 
     /// Pages that the program has written are not to be covered by the file's.

@@ -6,9 +6,10 @@
 
 use crate::frames::USAGE;
 use alloc::boxed::Box;
+use core::cell::Cell;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::mem::Frame;
-use sortmap::SortMap;
+use sortmap::{Pos, SortMap};
 
 /// Pages in a leaf.
 pub const LEAF: usize = 64;
@@ -64,37 +65,56 @@ fn mask(from: u64, to: u64, base: u64) -> u64 {
 }
 
 /// The map.
-#[derive(Default)]
 pub struct PageMap {
     leaves: SortMap<Box<Leaf>>,
     count: u64,
+    /// Where the leaf used last is, if it still is: faults come in runs.
+    recent: Cell<Pos>,
 }
 
 impl PageMap {
     pub const fn new() -> PageMap {
-        PageMap { leaves: SortMap::new(), count: 0 }
+        PageMap { leaves: SortMap::new(), count: 0, recent: Cell::new(Pos::START) }
     }
     /// Pages held.
     pub fn count(&self) -> u64 {
         self.count
     }
+    /// The place of the leaf for `vpn`.
+    #[inline]
+    fn find(&self, vpn: u64) -> Option<Pos> {
+        let (key, recent) = (vpn >> SHIFT, self.recent.get());
+        if self.leaves.key_at(recent) == Some(key) {
+            return Some(recent);
+        }
+        let pos = self.leaves.floor(key).filter(|p| self.leaves.key_at(*p) == Some(key))?;
+        self.recent.set(pos);
+        Some(pos)
+    }
+    #[inline]
+    fn leaf(&self, vpn: u64) -> Option<&Leaf> {
+        self.leaves.at(self.find(vpn)?).map(|(_, leaf)| &**leaf)
+    }
     #[inline]
     pub fn get(&self, vpn: u64) -> Option<&Frame> {
-        self.leaves.get(vpn >> SHIFT)?.slots.get(vpn as usize % LEAF)?.as_ref()
+        self.leaf(vpn)?.slots.get(vpn as usize % LEAF)?.as_ref()
     }
     /// Which of the pages of the leaf around `vpn` are present.
     #[inline]
     pub fn present(&self, vpn: u64) -> u64 {
-        self.leaves.get(vpn >> SHIFT).map_or(0, |l| l.present)
+        self.leaf(vpn).map_or(0, |l| l.present)
     }
     /// Puts a page; returns the one it replaces.
     #[inline]
     pub fn insert(&mut self, vpn: u64, frame: Frame) -> Option<Frame> {
-        let key = vpn >> SHIFT;
-        if self.leaves.get_mut(key).is_none() {
-            self.leaves.insert(key, Leaf::new());
-        }
-        let leaf = self.leaves.get_mut(key)?;
+        let pos = match self.find(vpn) {
+            Some(pos) => pos,
+            None => {
+                self.leaves.insert(vpn >> SHIFT, Leaf::new());
+                self.find(vpn)?
+            }
+        };
+        let leaf = self.leaves.at_mut(pos)?;
         leaf.present |= 1 << (vpn as usize % LEAF);
         let old = leaf.slots.get_mut(vpn as usize % LEAF)?.replace(frame);
         if old.is_none() {
@@ -152,7 +172,7 @@ impl PageMap {
             leaves.push(key, leaf.clone());
         }
         USAGE.anon.fetch_add(self.count as i64, Relaxed);
-        PageMap { leaves, count: self.count }
+        PageMap { leaves, count: self.count, recent: Cell::new(Pos::START) }
     }
 }
 
