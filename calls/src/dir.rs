@@ -36,32 +36,69 @@ const HEAD: usize = 18;
 /// Lays entries out as `struct linux_dirent64` (or the old `linux_dirent`, whose type byte comes last).
 struct Records {
     bytes: Vec<u8>,
+    used: usize,
     room: usize,
     old: bool,
     /// An entry did not fit an empty buffer.
     too_small: bool,
 }
 
+impl Records {
+    fn new(capacity: usize, old: bool) -> Result<Records, Errno> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity).map_err(|_| Errno::ENOMEM)?;
+        bytes.resize(capacity, 0);
+        Ok(Records { bytes, used: 0, room: capacity, old, too_small: false })
+    }
+    /// Starts again with this much room.
+    fn reset(&mut self, room: usize) {
+        self.used = 0;
+        self.room = room.min(self.bytes.len());
+    }
+    fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+}
+
 impl DirSink for Records {
+    #[inline]
     fn entry(&mut self, next: u64, ino: u64, kind: FileType, name: &[u8]) -> bool {
         // Head, name, NUL, and in the old layout the type; rounded up to 8.
-        let len = if self.old { HEAD + name.len() + 2 } else { HEAD64 + name.len() + 1 }.next_multiple_of(8);
-        if self.bytes.len() + len > self.room {
-            self.too_small |= self.bytes.is_empty();
-            return false;
+        let head = if self.old { HEAD } else { HEAD64 };
+        let len = (head + name.len() + 1 + self.old as usize).next_multiple_of(8);
+        let end = self.used + len;
+        let record = match self.bytes.get_mut(self.used..end) {
+            Some(record) if end <= self.room => record,
+            _ => {
+                self.too_small |= self.used == 0;
+                return false;
+            }
+        };
+        // The last word first: it holds the padding, and the name may reach into it.
+        if let Some(tail) = record.last_chunk_mut::<8>() {
+            *tail = [0; 8];
         }
-        let end = self.bytes.len() + len;
-        self.bytes.extend_from_slice(&ino.to_le_bytes());
-        self.bytes.extend_from_slice(&next.to_le_bytes());
-        self.bytes.extend_from_slice(&(len as u16).to_le_bytes());
-        if !self.old {
-            self.bytes.push(kind as u8);
+        if let Some((fixed, rest)) = record.split_first_chunk_mut::<HEAD>() {
+            let mut words = [0; HEAD];
+            words[..8].copy_from_slice(&ino.to_le_bytes());
+            words[8..16].copy_from_slice(&next.to_le_bytes());
+            words[16..].copy_from_slice(&(len as u16).to_le_bytes());
+            *fixed = words;
+            let text = match rest.split_first_mut() {
+                Some((first, after)) if !self.old => {
+                    *first = kind as u8;
+                    after
+                }
+                _ => rest,
+            };
+            if let Some(to) = text.get_mut(..name.len()) {
+                to.copy_from_slice(name);
+            }
         }
-        self.bytes.extend_from_slice(name);
-        self.bytes.resize(end, 0);
-        if let (true, Some(last)) = (self.old, self.bytes.last_mut()) {
+        if let (true, Some(last)) = (self.old, record.last_mut()) {
             *last = kind as u8;
         }
+        self.used = end;
         true
     }
 }
@@ -69,15 +106,13 @@ impl DirSink for Records {
 fn list(cx: &Cx, fd: i32, buf: VirtAddr, count: u32, old: bool) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
     let count = count as usize;
-    let mut records = Records { bytes: Vec::new(), room: 0, old, too_small: false };
-    records.bytes.try_reserve_exact(count.min(CHUNK)).map_err(|_| Errno::ENOMEM)?;
+    let mut records = Records::new(count.min(CHUNK), old)?;
     let mut done = 0;
     loop {
-        records.bytes.clear();
-        records.room = (count - done).min(CHUNK);
+        records.reset(count - done);
         let before = file.pos();
         let result = file.readdir(&mut records);
-        if records.bytes.is_empty() {
+        if records.used == 0 {
             return match result {
                 _ if done > 0 => Ok(done),
                 Err(e) => Err(e),
@@ -86,12 +121,12 @@ fn list(cx: &Cx, fd: i32, buf: VirtAddr, count: u32, old: bool) -> Result<usize,
             };
         }
         let to = VirtAddr(buf.0.wrapping_add(done as u64));
-        if let Err(e) = cx.mm().write_bytes(to, &records.bytes) {
+        if let Err(e) = cx.mm().write_bytes(to, records.filled()) {
             // What the program did not get is not read either.
             file.set_pos(before);
             return if done > 0 { Ok(done) } else { Err(e) };
         }
-        done += records.bytes.len();
+        done += records.used;
         if result.is_err() {
             return Ok(done);
         }
@@ -172,21 +207,22 @@ mod tests {
 
     #[test]
     fn records_have_the_layout_of_linux() {
-        let mut r = Records { bytes: Vec::new(), room: 64, old: false, too_small: false };
+        let mut r = Records::new(64, false).unwrap();
         assert!(r.entry(7, 42, FileType::Directory, b"abc"));
-        assert_eq!(r.bytes.len(), 24);
+        assert_eq!(r.used, 24);
         assert_eq!(r.bytes[..8], 42u64.to_le_bytes());
         assert_eq!(r.bytes[8..16], 7u64.to_le_bytes());
         assert_eq!(r.bytes[16..24], [24, 0, 4, b'a', b'b', b'c', 0, 0]);
         assert!(r.entry(8, 1, FileType::Regular, b"12345"));
-        assert_eq!(r.bytes.len(), 56);
+        assert_eq!(r.used, 56);
         assert!(!r.entry(9, 1, FileType::Regular, b"x"), "no room");
         assert!(!r.too_small);
 
-        let mut r = Records { bytes: Vec::new(), room: 64, old: true, too_small: false };
+        let mut r = Records::new(64, true).unwrap();
+        r.bytes.fill(0xff);
         assert!(r.entry(7, 42, FileType::Regular, b"abcd"));
         assert_eq!(r.bytes[16..24], [24, 0, b'a', b'b', b'c', b'd', 0, 8]);
-        let mut r = Records { bytes: Vec::new(), room: 10, old: true, too_small: false };
+        let mut r = Records::new(10, true).unwrap();
         assert!(!r.entry(7, 42, FileType::Regular, b"abcd"));
         assert!(r.too_small);
     }

@@ -50,7 +50,7 @@ impl End {
     fn unread(&mut self, n: usize) {
         match &mut self.off {
             Some(off) => *off -= n as u64,
-            None if self.file.ops().seekable() => self.file.set_pos(self.file.pos().saturating_sub(n as u64)),
+            None if self.file.is_seekable() => self.file.set_pos(self.file.pos().saturating_sub(n as u64)),
             None => {}
         }
     }
@@ -61,7 +61,7 @@ fn transfer(cx: &Cx, from: &mut End, to: &mut End, count: usize) -> Result<usize
     let mut buf = Vec::new();
     buf.try_reserve_exact(count.min(PIECE)).map_err(|_| Errno::ENOMEM)?;
     buf.resize(count.min(PIECE), 0u8);
-    let from_stream = !from.file.ops().seekable();
+    let from_stream = !from.file.is_seekable();
     let mut done = 0;
     while done < count {
         let want = buf.len().min(count - done);
@@ -119,7 +119,7 @@ fn offset_out(cx: &Cx, ptr: UserPtr<i64>, end: &End) -> Result<(), Errno> {
 pub fn sendfile(cx: &mut Cx, out: i32, input: i32, off: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
     let start = offset_in(cx, off)?;
     let mut from = End { file: readable(cx, input)?, off: start };
-    if !from.file.ops().seekable() {
+    if !from.file.is_seekable() {
         return Err(if start.is_some() { Errno::ESPIPE } else { Errno::EINVAL });
     }
     let mut to = End { file: writable(cx, out)?, off: None };
@@ -211,7 +211,7 @@ pub fn splice(
     if to.flags().contains(OpenFlags::APPEND) && !pipe_out {
         return Err(Errno::EINVAL);
     }
-    if !off_in.is_null() && !from.ops().seekable() || !off_out.is_null() && !to.ops().seekable() {
+    if !off_in.is_null() && !from.is_seekable() || !off_out.is_null() && !to.is_seekable() {
         return Err(Errno::EINVAL);
     }
     if flags & SPLICE_F_NONBLOCK != 0 && !ready(&from, &to) {

@@ -89,8 +89,8 @@ impl Child {
     }
     fn is(&self, name: &[u8]) -> bool {
         match self {
-            Child::Positive(d) => d.link.lock().name.as_slice() == name,
-            Child::Negative(n) => n.1.as_slice() == name,
+            Child::Positive(d) => same(&d.link.lock().name, name),
+            Child::Negative(n) => same(&n.1, name),
         }
     }
 }
@@ -372,60 +372,94 @@ fn finish(h: u64, len: usize) -> u64 {
     h ^ h >> 32
 }
 
-/// Hash of a component.
-pub fn hash_name(name: &[u8]) -> u64 {
-    first_component(name).1
+/// Equality of names without a call: whole words, the last one overlapping.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if let (Some(x), Some(y)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        let words = |s: &[u8]| -> u64 { s.first_chunk().map_or(0, |c| u64::from_le_bytes(*c)) };
+        return x == y && a.chunks_exact(8).zip(b.chunks_exact(8)).all(|(p, q)| words(p) == words(q));
+    }
+    if let (Some(x), Some(y)) = (a.last_chunk::<4>(), b.last_chunk::<4>()) {
+        return x == y && a.first_chunk::<4>() == b.first_chunk::<4>();
+    }
+    match (a, b) {
+        ([a0, ar @ ..], [b0, br @ ..]) => a0 == b0 && ar.iter().eq(br),
+        _ => true,
+    }
 }
 
-/// Splits off the bytes before the first `/`, a word at a time, hashing them on the way.
+/// Hash of a component.
+pub fn hash_name(name: &[u8]) -> u64 {
+    first_component(name, 0).1
+}
+
+/// Finds the end of the component of `path` that starts at `from`, a word at a time, hashing it on the way. Returns its length.
 #[inline]
-pub(crate) fn first_component(path: &[u8]) -> (usize, u64) {
+pub(crate) fn first_component(path: &[u8], from: usize) -> (usize, u64) {
     const SLASHES: u64 = 0x2f2f_2f2f_2f2f_2f2f;
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut h = HASH_SEED.load(Ordering::Relaxed);
-    let mut len = 0;
-    let mut chunks = path.chunks_exact(8);
-    for chunk in &mut chunks {
-        let Ok(bytes) = chunk.try_into() else { break };
-        let word = u64::from_le_bytes(bytes);
+    let mut at = from;
+    loop {
+        let rest = path.get(at..).unwrap_or_default();
+        // The bytes that are left, at most eight, in the low end of a word.
+        let (word, valid) = match rest.first_chunk::<8>() {
+            Some(chunk) => (u64::from_le_bytes(*chunk), 8),
+            None if rest.is_empty() => return (at - from, finish(mix(h, 0), at - from)),
+            None => match path.last_chunk::<8>() {
+                Some(chunk) => (u64::from_le_bytes(*chunk) >> (64 - 8 * rest.len()), rest.len()),
+                None => (rest.iter().rev().fold(0, |w, &b| w << 8 | b as u64), rest.len()),
+            },
+        };
         let x = word ^ SLASHES;
         let hit = x.wrapping_sub(LOW) & !x & HIGH;
-        if hit != 0 {
-            let n = hit.trailing_zeros() / 8;
-            let keep = if n == 0 { 0 } else { word & (u64::MAX >> (64 - 8 * n)) };
-            len += n as usize;
+        let end = if hit != 0 { (hit.trailing_zeros() / 8) as usize } else { 8 }.min(valid);
+        if end < 8 {
+            let keep = word & !(u64::MAX << (8 * end));
+            let len = at + end - from;
             return (len, finish(mix(h, keep), len));
         }
         h = mix(h, word);
-        len += 8;
+        at += 8;
     }
-    let mut word = 0u64;
-    for (i, &b) in chunks.remainder().iter().enumerate() {
-        if b == b'/' {
-            break;
-        }
-        word |= (b as u64) << (8 * i);
-        len += 1;
-    }
-    (len, finish(mix(h, word), len))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn a_component_ends_at_the_slash_and_hashes_like_the_bare_name() {
         for name in ["a", "usr", "sevenby", "eightbyt", "ninebytes", "a-name-of-exactly-24-byte", ""] {
-            let (len, hash) = first_component(name.as_bytes());
+            let (len, hash) = first_component(name.as_bytes(), 0);
             assert_eq!(len, name.len());
             for rest in ["/", "/x", "/lib/x86_64-linux-gnu", "//"] {
                 let path = alloc::format!("{name}{rest}");
-                assert_eq!(first_component(path.as_bytes()), (len, hash), "{path}");
+                assert_eq!(first_component(path.as_bytes(), 0), (len, hash), "{path}");
+                let below = alloc::format!("d/{path}");
+                assert_eq!(first_component(below.as_bytes(), 2), (len, hash), "{below}");
             }
         }
         assert_ne!(hash_name(b"ab"), hash_name(b"ba"));
         assert_ne!(hash_name(b"a"), hash_name(b"a\0"));
+    }
+
+    #[test]
+    fn names_are_compared_to_the_last_byte() {
+        for len in 0..40 {
+            let a: Vec<u8> = (0..len).collect();
+            assert!(same(&a, &a.clone()));
+            assert!(!same(&a, &[&a[..], b"x"].concat()));
+            for i in 0..a.len() {
+                let mut b = a.clone();
+                b[i] ^= 0x80;
+                assert!(!same(&a, &b), "{len} {i}");
+            }
+        }
     }
 }

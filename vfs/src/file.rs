@@ -45,6 +45,8 @@ pub struct File {
     flags: AtomicU32,
     /// Counted as a writer of inode and mount.
     counted_writer: bool,
+    /// What the operations say of it, asked once.
+    seekable: bool,
     pos: AtomicU64,
     pos_lock: sched::Mutex<()>,
     cred: Arc<Cred>,
@@ -65,8 +67,10 @@ impl File {
     }
     fn build(path: Path, ops: Arc<dyn FileOps>, flags: OpenFlags, cred: Arc<Cred>, counted_writer: bool) -> File {
         let drop_flags = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
+        let seekable = ops.seekable();
         File {
             ops,
+            seekable,
             path,
             flags: AtomicU32::new((flags - drop_flags).bits()),
             counted_writer,
@@ -82,6 +86,11 @@ impl File {
     #[inline]
     pub fn ops(&self) -> &Arc<dyn FileOps> {
         &self.ops
+    }
+    /// It has positions.
+    #[inline]
+    pub fn is_seekable(&self) -> bool {
+        self.seekable
     }
     /// The operations as the type that made them.
     pub fn ops_as<T: 'static>(&self) -> Option<&T> {
@@ -201,7 +210,7 @@ impl File {
         if !self.is_readable() {
             return Err(Errno::EBADF);
         }
-        if !self.ops.seekable() {
+        if !self.seekable {
             let n = self.ops.read_at(self, dst, 0)?;
             return Ok(self.did_read(n));
         }
@@ -221,7 +230,7 @@ impl File {
         if off > MAX_OFFSET {
             return Err(Errno::EINVAL);
         }
-        if !self.ops.seekable() {
+        if !self.seekable {
             return Err(Errno::ESPIPE);
         }
         let n = self.ops.read_at(self, dst, off)?;
@@ -240,7 +249,7 @@ impl File {
         if !self.is_writable() {
             return Err(Errno::EBADF);
         }
-        if !self.ops.seekable() {
+        if !self.seekable {
             let n = self.ops.write_at(self, src, 0)?;
             return Ok(self.did_write(n));
         }
@@ -263,7 +272,7 @@ impl File {
         if off > MAX_OFFSET {
             return Err(Errno::EINVAL);
         }
-        if !self.ops.seekable() {
+        if !self.seekable {
             return Err(Errno::ESPIPE);
         }
         self.write_range(src, off, limit, append).map(|(n, _)| n)
@@ -273,7 +282,7 @@ impl File {
         if !self.is_writable() {
             return Err(Errno::EBADF);
         }
-        if !self.ops.seekable() {
+        if !self.seekable {
             return self.ops.write_at(self, src, 0).map(|n| self.did_write(n));
         }
         self.with_pos(|| {
@@ -334,7 +343,7 @@ impl File {
         if self.is_path_only() {
             return Err(Errno::EBADF);
         }
-        if !self.ops.seekable() {
+        if !self.seekable {
             return Err(Errno::ESPIPE);
         }
         self.with_pos(|| {

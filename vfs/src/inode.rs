@@ -19,7 +19,7 @@ use crate::cred::{Cap, Cred};
 use crate::fileops::FileOps;
 use crate::path::Path;
 use crate::rare::Rare;
-use crate::superblock::{SbFlags, SuperBlock};
+use crate::superblock::SuperBlock;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::stat::{S_IALLUGO, S_IFMT, S_ISGID, S_ISUID};
@@ -200,10 +200,11 @@ impl InodeBase {
     /// old) or always.
     #[inline]
     pub fn touch_atime(&self, strict: bool) {
-        let now = clock::now();
+        const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
         let mut t = self.times.lock();
-        if strict || t.atime <= t.mtime || t.atime <= t.ctime || now.sec - t.atime.sec >= 24 * 3600 {
-            t.atime = now;
+        let age = sched::clock::realtime_ns() as i64 - t.atime.sec.saturating_mul(1_000_000_000);
+        if strict || t.atime <= t.mtime || t.atime <= t.ctime || age >= DAY_NS {
+            t.atime = clock::now();
         }
     }
     /// Attributes with the given size and 512-byte blocks.
@@ -321,7 +322,8 @@ pub trait Inode: Send + Sync + Any {
             None => self.base().size(),
         }
     }
-    /// Permission check by mode bits and capabilities; file systems with rules of their own override it.
+    /// Permission check by mode bits and capabilities; file systems with rules of their own override it. Search permission of a
+    /// directory whose mode lets everybody search is not asked for.
     fn permission(&self, cred: &Cred, mask: u32) -> Result<(), Errno> {
         generic_permission(self.base(), cred, mask)
     }
@@ -330,7 +332,7 @@ pub trait Inode: Send + Sync + Any {
     fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
         Err(Errno::ENOTDIR)
     }
-    /// A cached dentry of this inode is about to be used (only with [`SbFlags::REVALIDATE`]): false drops it.
+    /// A cached dentry of this inode is about to be used (only with `SbFlags::REVALIDATE`): false drops it.
     fn revalidate(&self) -> bool {
         true
     }
@@ -469,11 +471,7 @@ impl dyn Inode {
     /// Search permission of a directory; decided without a further call when everybody may search.
     #[inline]
     pub fn may_search(&self, cred: &Cred) -> Result<(), Errno> {
-        let base = self.base();
-        if base.mode() & 0o111 == 0o111 && !base.sb().flags().contains(SbFlags::REVALIDATE) {
-            return Ok(());
-        }
-        self.permission(cred, may::EXEC)
+        if self.base().mode() & 0o111 == 0o111 { Ok(()) } else { self.permission(cred, may::EXEC) }
     }
     /// Whether `cred` owns the inode or has CAP_FOWNER.
     pub fn owner_or_capable(&self, cred: &Cred) -> bool {

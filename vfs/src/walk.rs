@@ -142,29 +142,23 @@ impl<'a> Walker<'a> {
 
     /// Walks all but the last component.
     pub(crate) fn walk_prefix<'p>(&mut self, path: &'p [u8]) -> Result<Last<'p>, Errno> {
-        let mut rest = path;
-        while let Some((b'/', tail)) = rest.split_first() {
-            rest = tail;
-        }
+        let mut at = skip_slashes(path, 0);
         loop {
-            if rest.is_empty() {
-                return Ok(Last { name: rest, hash: 0, trailing_slash: false });
+            if at >= path.len() {
+                return Ok(Last { name: b"", hash: 0, trailing_slash: false });
             }
             self.at.inode().may_search(self.start.cred)?;
-            let (len, hash) = first_component(rest);
-            let (name, tail) = rest.split_at(len);
-            let mut next = tail;
-            while let Some((b'/', after)) = next.split_first() {
-                next = after;
-            }
-            if next.is_empty() {
-                return Ok(Last { name, hash, trailing_slash: !tail.is_empty() });
+            let (len, hash) = first_component(path, at);
+            let name = path.get(at..at + len).unwrap_or_default();
+            let next = skip_slashes(path, at + len);
+            if next >= path.len() {
+                return Ok(Last { name, hash, trailing_slash: next > at + len });
             }
             self.component(name, hash, true)?;
             if self.at.dentry.kind() != FileType::Directory {
                 return Err(Errno::ENOTDIR);
             }
-            rest = next;
+            at = next;
         }
     }
 
@@ -280,6 +274,16 @@ impl<'a> Walker<'a> {
         }
         self.walk_prefix(target)
     }
+}
+
+/// The first position from `at` on that holds no slash.
+#[inline]
+fn skip_slashes(path: &[u8], at: usize) -> usize {
+    let mut at = at;
+    while path.get(at) == Some(&b'/') {
+        at += 1;
+    }
+    at
 }
 
 /// The child `name` of a directory: from the cache, or from the file system. `None` when it does not exist.
