@@ -24,6 +24,8 @@ pub mod node;
 pub mod options;
 pub mod session;
 pub mod tags;
+#[cfg(test)]
+mod tests;
 pub mod transport;
 pub mod virtio;
 pub mod wire;
