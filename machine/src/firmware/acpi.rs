@@ -18,7 +18,12 @@ pub fn root(rsdp: &[u8]) -> Option<(u64, bool)> {
 
 /// Offset of the root pointer in a stretch of memory.
 pub fn find_root(area: &[u8]) -> Option<usize> {
-    (0..area.len()).step_by(16).find(|at| area.get(*at..).is_some_and(|b| root(b).is_some()))
+    let signature = u64::from_le_bytes(*b"RSD PTR ");
+    let mut chunks = area.chunks_exact(16).enumerate();
+    chunks.find_map(|(i, c)| {
+        let at = 16 * i;
+        (c.u64_at(0) == Some(signature) && root(&area[at..]).is_some()).then_some(at)
+    })
 }
 
 /// Length of the table that begins with these bytes.

@@ -5,7 +5,7 @@ use super::{Bytes, Override, Topology, sums_to_zero};
 /// Finds the floating pointer in a stretch of memory; the physical address of the configuration table.
 pub fn find(area: &[u8]) -> Option<u64> {
     area.chunks_exact(16)
-        .find(|c| c.starts_with(b"_MP_") && sums_to_zero(c))
+        .find(|c| c.u32_at(0) == Some(u32::from_le_bytes(*b"_MP_")) && sums_to_zero(c))
         .and_then(|c| c.u32_at(4))
         .filter(|a| *a != 0)
         .map(u64::from)

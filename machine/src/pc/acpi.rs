@@ -68,7 +68,7 @@ pub fn init(rsdp: u64) -> Topology {
     let t = topology.or_else(|| {
         // The extended BIOS data area's first KiB, the last KiB of base memory, the BIOS.
         let ebda = physical(0x40e, 2).map_or(0, |b| u64::from(u16::from_le_bytes([b[0], b[1]])) << 4);
-        let areas = [(ebda, 1024), (0x9fc00, 1024), (0xf0000, 0x10000), (0xe0000, 0x10000)];
+        let areas = [(0x9fc00, 1024), (ebda, 1024), (0xf0000, 0x10000), (0xe0000, 0x10000)];
         let found = areas.into_iter().filter(|a| a.0 != 0).find_map(|(at, n)| mp::find(physical(at, n)?))?;
         mp::parse(physical(found, mp::length(physical(found, 44)?)?)?)
     });

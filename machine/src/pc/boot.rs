@@ -7,8 +7,8 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 const CMDLINE_MAX: usize = 4096;
-/// RAM below is left to firmware tables and the other CPUs' start code.
-const LOW_PAGES: u32 = 256;
+/// RAM below is left to the firmware's data and the other CPUs' start code.
+const LOW_PAGES: u32 = 16;
 
 struct Buffer(UnsafeCell<[u8; CMDLINE_MAX]>);
 

@@ -163,6 +163,8 @@ pub fn start_others(entry: fn() -> !) {
 pub fn halt() {
     // SAFETY: STI takes effect after the next instruction, so no interrupt is lost between the two.
     unsafe { asm!("sti", "hlt", options(nostack)) }
+    // Whoever halts looks for work next: what woke it needs no second look before user mode.
+    current().event.set(0);
 }
 
 pub fn kick(cpu: CpuId) {

@@ -6,7 +6,7 @@ use super::aspace::{RawSpace, TABLE, clip, kernel_half, leaf, pfn_of};
 use super::mem::RawFrame;
 use super::paging::{NX, P, W};
 use super::tables::Table;
-use crate::addr::VirtAddr;
+use crate::addr::{USER_MAX, VirtAddr};
 use crate::aspace::Prot;
 use crate::mem::{Frame, OutOfFrames};
 use core::ops::ControlFlow;
@@ -19,6 +19,23 @@ struct Walk {
 
 impl RawSpace {
     pub fn map(&self, va: VirtAddr, frames: &[Frame], prot: Prot) -> Result<(), OutOfFrames> {
+        if let [frame] = frames
+            && va.0 < USER_MAX
+        {
+            // One page where nothing was: the common fault.
+            let guard = self.pending.lock();
+            let (page, table) = (va.page(), self.make(va.page())?);
+            if table.get(page) == 0 {
+                table.set_new(page, leaf(frame.raw().clone().into_pfn(), prot));
+                self.count(1);
+                return Ok(());
+            }
+            drop(guard);
+        }
+        self.map_run(va, frames, prot)
+    }
+
+    fn map_run(&self, va: VirtAddr, frames: &[Frame], prot: Prot) -> Result<(), OutOfFrames> {
         let range = clip(va, frames.len() as u64);
         let mut guard = self.pending.lock();
         let mut walk = Walk { base: u64::MAX, table: None };
