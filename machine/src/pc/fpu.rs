@@ -72,6 +72,12 @@ fn layout() -> Layout {
     Layout::from_size_align(SIZE.load(Ordering::Relaxed) as usize, 64).unwrap_or(Layout::new::<[u64; 512]>())
 }
 
+/// The address with its upper bits as the CPU wants them.
+#[inline]
+fn canonical(addr: u64) -> u64 {
+    ((addr << 16) as i64 >> 16) as u64
+}
+
 /// One thread's extended state.
 pub struct FpuState {
     area: NonNull<u8>,
@@ -135,10 +141,10 @@ impl FpuState {
 
     #[inline(never)]
     fn load_bases(&mut self, fs: u64, gs: u64) {
-        // SAFETY: user-half bases are the program's own business; others are forced to 0 so that WRMSR cannot fault.
+        // SAFETY: bases are the program's own business; `canonical` keeps WRMSR from faulting.
         unsafe {
-            x86::wrmsr(x86::MSR_FS_BASE, if fs >> 47 == 0 { fs } else { 0 });
-            x86::wrmsr(x86::MSR_KERNEL_GS_BASE, if gs >> 47 == 0 { gs } else { 0 });
+            x86::wrmsr(x86::MSR_FS_BASE, canonical(fs));
+            x86::wrmsr(x86::MSR_KERNEL_GS_BASE, canonical(gs));
         }
         self.fs = fs;
         self.gs = gs;

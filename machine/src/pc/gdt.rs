@@ -6,7 +6,8 @@ use core::arch::asm;
 
 pub const KERNEL_CS: u16 = 0x10;
 pub const KERNEL_DS: u16 = 0x18;
-pub const USER_CS32: u16 = 0x23;
+/// What SYSRET counts from (the place of a 32-bit user code segment).
+pub const SYSRET_BASE: u16 = 0x23;
 pub const USER_DS: u16 = 0x2b;
 pub const USER_CS: u16 = 0x33;
 const TSS_SEL: u16 = 0x40;
@@ -56,7 +57,7 @@ impl Gdt {
             0x00cf_9b00_0000_ffff, // kernel, 32 bit
             0x00af_9b00_0000_ffff, // kernel code
             0x00cf_9300_0000_ffff, // kernel data
-            0x00cf_fb00_0000_ffff, // user code, 32 bit
+            0,                     // no 32-bit user code: in compatibility mode SYSCALL would enter at CSTAR
             0x00cf_f300_0000_ffff, // user data
             0x00af_fb00_0000_ffff, // user code
             0,

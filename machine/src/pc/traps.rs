@@ -147,11 +147,13 @@ trap_fatal:
     push r13
     push r14
     push r15
+    test byte ptr [rsp + 144], 3
+    jnz 3f                      // from user mode: GS is the program's
     mov ecx, {gs_base}
     rdmsr
     test edx, edx
-    js 2f
-    swapgs
+    js 2f                       // from the kernel, but for the first or last instructions
+3:  swapgs
 2:  mov rdi, rsp
     call {fatal_trap}
     ud2

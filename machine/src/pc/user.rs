@@ -187,7 +187,7 @@ pub fn init_cpu() {
     // SAFETY: selectors match the descriptor table; the entry is the stub above; FMASK masks interrupts on entry.
     unsafe {
         x86::wrmsr(x86::MSR_EFER, x86::rdmsr(x86::MSR_EFER) | 1);
-        x86::wrmsr(x86::MSR_STAR, u64::from(gdt::USER_CS32) << 48 | u64::from(gdt::KERNEL_CS) << 32);
+        x86::wrmsr(x86::MSR_STAR, u64::from(gdt::SYSRET_BASE) << 48 | u64::from(gdt::KERNEL_CS) << 32);
         x86::wrmsr(x86::MSR_LSTAR, ochre_syscall_entry as *const () as u64);
         x86::wrmsr(x86::MSR_CSTAR, 0);
         x86::wrmsr(x86::MSR_FMASK, SYSCALL_MASK);
