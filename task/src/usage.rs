@@ -71,12 +71,17 @@ impl Usage {
 }
 
 impl Process {
-    /// What its threads have used, gone ones included.
-    pub fn sum(&self) -> Sum {
+    /// What its threads have used, gone ones included; the peak of memory only of those.
+    pub fn threads_sum(&self) -> Sum {
         let mut sum = self.usage().dead_threads;
         for t in &self.sig().threads {
             sum.add(&t.sum());
         }
+        sum
+    }
+    /// What it has used.
+    pub fn sum(&self) -> Sum {
+        let mut sum = self.threads_sum();
         if let Some(mm) = self.leader().and_then(|t| t.mm()) {
             sum.counts.maxrss = sum.counts.maxrss.max(peak_rss_kib(&mm));
         }
@@ -88,10 +93,7 @@ impl Process {
     }
     /// User and system time in clock ticks.
     pub fn times_in_ticks(&self) -> (u64, u64) {
-        let mut sum = self.usage().dead_threads;
-        for t in &self.sig().threads {
-            sum.add(&t.sum());
-        }
+        let sum = self.threads_sum();
         (sum.user_ns / NS_PER_TICK, sum.system_ns / NS_PER_TICK)
     }
     /// Credentials of its leading thread.

@@ -11,7 +11,8 @@ use abi::Errno;
 use abi::fcntl::OpenFlags;
 use alloc::sync::Arc;
 use core::any::Any;
-use vfs::{Caller, Cred, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock};
+use vfs::inode::generic_permission;
+use vfs::{Attr, Caller, Cred, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock};
 
 /// What an inode stands for.
 pub enum What {
@@ -48,6 +49,12 @@ impl Node {
         let ino = if matches!(what, What::Root) { 1 } else { vfs::next_ino() };
         Arc::new(Node { base: InodeBase::new(sb, ino, mode, uid, gid, 0), what })
     }
+    /// The files of a process belong to whom it runs as now.
+    fn follow_owner(&self) {
+        if let Some((uid, gid)) = self.subject().map(|subject| subject.owner()) {
+            self.base.apply(&SetAttr { uid: Some(uid), gid: Some(gid), ..SetAttr::default() });
+        }
+    }
     fn subject(&self) -> Option<&Arc<Subject>> {
         match &self.what {
             What::PidDir(subject, _) | What::PidText(subject, _) | What::PidLink(subject, _) => Some(subject),
@@ -76,19 +83,24 @@ impl Inode for Node {
         // Opening with O_TRUNC (`echo 1 > file`) is how shells write here.
         if set.mode.is_some() || set.uid.is_some() || set.gid.is_some() { Err(Errno::EPERM) } else { Ok(()) }
     }
+    fn attr(&self) -> Result<Attr, Errno> {
+        self.follow_owner();
+        Ok(self.base.attr_with(0, 0))
+    }
+    fn permission(&self, cred: &Cred, mask: u32) -> Result<(), Errno> {
+        // What everybody may do needs no look at the process.
+        if mask & !(self.base.mode() & 7) == 0 {
+            return Ok(());
+        }
+        self.follow_owner();
+        generic_permission(&self.base, cred, mask)
+    }
     fn revalidate(&self) -> bool {
-        let Some(subject) = self.subject() else { return true };
-        if !subject.is_alive() {
-            return false;
+        match (&self.what, self.subject()) {
+            (_, None) => true,
+            (What::PidLink(_, Link::Fd(fd)), Some(subject)) => subject.has_fd(*fd),
+            (_, Some(subject)) => subject.is_alive(),
         }
-        if let What::PidLink(_, Link::Fd(fd)) = &self.what
-            && !subject.has_fd(*fd)
-        {
-            return false;
-        }
-        let (uid, gid) = subject.owner();
-        self.base.apply(&SetAttr { uid: Some(uid), gid: Some(gid), ..SetAttr::default() });
-        true
     }
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
         match &self.what {

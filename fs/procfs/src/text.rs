@@ -5,34 +5,58 @@ use abi::Errno;
 use alloc::vec::Vec;
 use core::fmt;
 
+/// Room a text starts with: enough for most files.
+const ROOM: usize = 512;
+
 /// A growing text. Running out of memory is remembered and reported at the end.
 pub struct Text {
-    bytes: Vec<u8>,
+    /// What is written, and room after it.
+    buf: Vec<u8>,
+    /// Bytes written.
+    at: usize,
     full: bool,
 }
 
 impl Text {
     /// An empty text with room for a common file.
     pub fn new() -> Text {
-        let mut bytes = Vec::new();
-        let full = bytes.try_reserve(512).is_err();
-        Text { bytes, full }
+        let mut text = Text { buf: Vec::new(), at: 0, full: false };
+        text.grow(ROOM);
+        text
     }
     /// The text, or ENOMEM when it did not fit.
-    pub fn finish(self) -> Result<Vec<u8>, Errno> {
-        if self.full { Err(Errno::ENOMEM) } else { Ok(self.bytes) }
+    pub fn finish(mut self) -> Result<Vec<u8>, Errno> {
+        self.buf.truncate(self.at);
+        if self.full { Err(Errno::ENOMEM) } else { Ok(self.buf) }
     }
     /// Bytes so far: where the next one goes.
     pub fn position(&self) -> usize {
-        self.bytes.len()
+        self.at
+    }
+    #[inline(never)]
+    fn grow(&mut self, more: usize) {
+        let more = more.max(self.buf.len());
+        if self.buf.try_reserve_exact(more).is_err() {
+            self.full = true;
+        } else {
+            self.buf.resize(self.buf.len() + more, 0);
+        }
+    }
+    /// Room for `len` bytes where the text ends; `None` without memory.
+    #[inline]
+    fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.buf.len() - self.at < len {
+            self.grow(len);
+        }
+        let room = self.buf.get_mut(self.at..self.at.wrapping_add(len))?;
+        self.at += len;
+        Some(room)
     }
     /// Appends bytes.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Text {
-        if self.bytes.try_reserve(bytes.len()).is_ok() {
-            self.bytes.extend_from_slice(bytes);
-        } else {
-            self.full = true;
+        if let Some(room) = self.room(bytes.len()) {
+            room.copy_from_slice(bytes);
         }
         self
     }
@@ -44,13 +68,26 @@ impl Text {
     /// Appends one ASCII character.
     #[inline]
     pub fn ch(&mut self, ch: char) -> &mut Text {
-        self.bytes(&[ch as u8])
+        if let Some([room]) = self.room(1) {
+            *room = ch as u8;
+        }
+        self
     }
     /// Appends a number.
     #[inline]
     pub fn dec(&mut self, value: u64) -> &mut Text {
-        let (digits, start) = digits(value);
-        self.bytes(digits.get(start..).unwrap_or_default())
+        if value < 10 {
+            return self.ch(char::from(b'0' + value as u8));
+        }
+        let width = value.ilog10() as usize + 1;
+        if let Some(room) = self.room(width) {
+            let mut value = value;
+            for digit in room.iter_mut().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        }
+        self
     }
     /// Appends a signed number.
     pub fn int(&mut self, value: i64) -> &mut Text {

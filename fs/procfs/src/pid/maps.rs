@@ -93,3 +93,30 @@ pub fn smaps_rollup(subject: &Subject, _: &File, out: &mut Text) -> Result<(), E
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_linuxs_columns() {
+        let mut out = Text::new();
+        let vma = |start, end, name| VmaInfo {
+            start,
+            end,
+            prot: Prot::READ | Prot::WRITE,
+            shared: false,
+            offset: 0,
+            name,
+            locked: false,
+        };
+        line(&mut out, &vma(0x55d0_0000_0000, 0x55d0_0002_1000, VmaName::Heap));
+        line(&mut out, &vma(0x7ffd_1000_0000, 0x7ffd_1000_1000, VmaName::None));
+        assert_eq!(
+            core::str::from_utf8(&out.finish().unwrap()).unwrap(),
+            "55d000000000-55d000021000 rw-p 00000000 00:00 0                          [heap]\n\
+             7ffd10000000-7ffd10001000 rw-p 00000000 00:00 0 \n"
+        );
+        assert_eq!((major(0xfe00), minor(0xfe01)), (0xfe, 1));
+    }
+}

@@ -191,12 +191,14 @@ impl Subject {
     }
     /// `cred` may look into the process: ptrace(2), "Ptrace access mode checking".
     pub fn may_trace(&self, cred: &Cred) -> Result<(), Errno> {
+        if crate::current().is_some_and(|me| core::ptr::eq(Arc::as_ptr(me.process()), self.process.as_ptr())) {
+            return Ok(());
+        }
         let theirs = self.task()?.cred();
         let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|id| *id == cred.fsuid)
             && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|id| *id == cred.fsgid);
         let dumpable = self.process()?.dumpable.load(core::sync::atomic::Ordering::Relaxed) == 1;
-        let itself = crate::current().is_some_and(|me| Some(me.pid()) == self.process().ok().map(|p| p.pid()));
-        if itself || same && dumpable || cred.capable(Cap::SysPtrace) { Ok(()) } else { Err(Errno::EACCES) }
+        if same && dumpable || cred.capable(Cap::SysPtrace) { Ok(()) } else { Err(Errno::EACCES) }
     }
     /// `cred` may open `entry`.
     pub fn may_open(&self, entry: &PidEntry, cred: &Cred) -> Result<(), Errno> {

@@ -57,7 +57,8 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     counts(&process, &task, whole, out);
     schedule(&process, &task, out);
     let visible = subject.may_trace(f.cred()).is_ok();
-    memory(&process, &task, visible, out);
+    let (stats, layout) = task.mm().map(|mm| (mm.stats(), mm.layout())).unwrap_or_default();
+    memory(&process, &stats, layout, visible, out);
     signals(&process, &task, out);
     let thread = task.thread();
     let asleep = thread.is_none_or(|t| t.state_char() != 'R');
@@ -68,7 +69,7 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     out.ch(' ').dec(thread.map_or(0, |t| t.rt_priority()).into());
     out.ch(' ').dec(thread.map_or(0, |t| t.policy() as u64));
     out.str(" 0 0 0");
-    let layout = task.mm().filter(|_| visible).map(|mm| mm.layout()).unwrap_or_default();
+    let layout = if visible { layout } else { Layout::default() };
     for address in [
         layout.start_data,
         layout.end_data,
@@ -100,7 +101,7 @@ fn family(process: &Arc<Process>, out: &mut Text) {
 
 /// Faults and times.
 fn counts(process: &Process, task: &Task, whole: bool, out: &mut Text) {
-    let own = if whole { process.sum() } else { task.sum() };
+    let own = if whole { process.threads_sum() } else { task.sum() };
     let children = if whole { process.children_sum() } else { Default::default() };
     for count in [own.counts.minflt, children.counts.minflt, own.counts.majflt, children.counts.majflt] {
         out.ch(' ').int(count);
@@ -120,8 +121,7 @@ fn schedule(process: &Process, task: &Task, out: &mut Text) {
 }
 
 /// Sizes and addresses.
-fn memory(process: &Process, task: &Task, visible: bool, out: &mut Text) {
-    let (stats, layout): (MmStats, Layout) = task.mm().map(|mm| (mm.stats(), mm.layout())).unwrap_or_default();
+fn memory(process: &Process, stats: &MmStats, layout: Layout, visible: bool, out: &mut Text) {
     out.ch(' ').dec(stats.total * PAGE).ch(' ').dec(stats.rss_anon + stats.rss_shared);
     out.ch(' ').dec(process.limits.soft(Resource::Rss));
     let shown = if visible { layout } else { Layout { start_code: 1, end_code: 1, ..Layout::default() } };

@@ -37,7 +37,7 @@ pub fn status(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     signals(&process, &task, out);
     capabilities(&cred, out);
     processors(&task, out);
-    let sum = if whole { process.sum() } else { task.sum() };
+    let sum = if whole { process.threads_sum() } else { task.sum() };
     out.str("voluntary_ctxt_switches:\t").int(sum.counts.nvcsw);
     out.str("\nnonvoluntary_ctxt_switches:\t").int(sum.counts.nivcsw).ch('\n');
     Ok(())
