@@ -324,17 +324,6 @@ pub fn getrusage(cx: &mut Cx, whose: i32, usage: UserPtr<Rusage>) -> Result<(), 
     usage.write(cx.mm(), &sum.rusage())
 }
 
-/// times(2)
-pub fn times(cx: &mut Cx, buf: UserPtr<[i64; 4]>) -> Result<i64, Errno> {
-    const TICK: u64 = task::usage::NS_PER_TICK;
-    if let Some(buf) = buf.non_null() {
-        let (own, children) = (cx.process().sum(), cx.process().children_sum());
-        let all = [own.user_ns, own.system_ns, children.user_ns, children.system_ns];
-        buf.write(cx.mm(), &all.map(|ns| (ns / TICK) as i64))?;
-    }
-    Ok((sched::now() / TICK) as i64)
-}
-
 /// Threads that getpriority(2) and setpriority(2) mean.
 pub(crate) fn priority_targets(cx: &Cx, which: i32, who: i32) -> Result<alloc::vec::Vec<Arc<Task>>, Errno> {
     let of_all = |test: &dyn Fn(&Process) -> bool| {

@@ -46,6 +46,7 @@ pub fn run(mut cx: Cx) {
             Exit::Exception { vector, code } => exception(&mut cx, vector, code),
             Exit::Interrupt => {}
         }
+        mm::frames::relieve();
     }
 }
 

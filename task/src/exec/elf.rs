@@ -220,6 +220,26 @@ mod tests {
         assert!(!plan.exec_stack);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic_or_plan_outside_user_space(
+            mut file in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+            real in proptest::bool::ANY,
+        ) {
+            if real {
+                let start = header(ET_DYN, EM_X86_64, 4);
+                file.splice(..HEADER_SIZE.min(file.len()), start);
+            }
+            if let Ok(h) = Header::parse(&file)
+                && let Ok(plan) = Plan::parse(&h, file.get(HEADER_SIZE..).unwrap_or_default())
+                && let Ok((low, high)) = plan.span()
+            {
+                assert!(low < high && high <= USER_MAX + PAGE_SIZE as u64);
+                assert!(plan.align().is_power_of_two());
+            }
+        }
+    }
+
     #[test]
     fn segments_that_cannot_be_placed_are_refused() {
         let h = Header::parse(&header(ET_EXEC, EM_X86_64, 1)).unwrap();

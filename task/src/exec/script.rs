@@ -69,6 +69,22 @@ mod tests {
         assert_eq!(parse(b"\x7fELF"), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_line_gives_an_interpreter_without_blanks_or_an_error(
+            line in proptest::collection::vec(proptest::num::u8::ANY, 0..HEAD_SIZE),
+        ) {
+            let mut head = b"#!".to_vec();
+            head.extend(line);
+            head.truncate(HEAD_SIZE);
+            if let Some(Ok(script)) = parse(&head) {
+                assert!(!script.interpreter.is_empty());
+                assert!(!script.interpreter.iter().any(|c| blank(*c) || *c == b'\n' || *c == 0));
+                assert!(script.argument.is_none_or(|a| !a.is_empty()));
+            }
+        }
+    }
+
     #[test]
     fn a_name_longer_than_the_head_is_refused_but_an_argument_is_cut() {
         let mut head = [b'x'; HEAD_SIZE];
