@@ -113,11 +113,7 @@ impl UserCtx {
     }
     /// Loads state from such an image (validated: reserved bits and MXCSR cannot fault the kernel); `None` image: initial state.
     pub fn set_xstate(&mut self, image: Option<&[u8]>) -> Result<(), BadXstate> {
-        self.fpu.load_image(image)
-    }
-    /// Called when the thread leaves its CPU (scheduler switch-out hook): saves live FPU registers.
-    pub fn switch_out(&mut self) {
-        self.fpu.switch_out(&mut self.fs_base, &mut self.gs_base)
+        self.fpu.load_image(&mut self.fs_base, &mut self.gs_base, image)
     }
 }
 

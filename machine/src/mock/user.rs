@@ -17,7 +17,7 @@ impl FpuState {
     pub fn save_image(&mut self, _fs: &mut u64, _gs: &mut u64, out: &mut [u8]) {
         out.fill(0);
     }
-    pub fn load_image(&mut self, _image: Option<&[u8]>) -> Result<(), BadXstate> {
+    pub fn load_image(&mut self, _fs: &mut u64, _gs: &mut u64, _image: Option<&[u8]>) -> Result<(), BadXstate> {
         Ok(())
     }
     pub fn switch_out(&mut self, _fs: &mut u64, _gs: &mut u64) {}

@@ -28,7 +28,9 @@ pub struct Cpu {
     /// Spare word for the system call entry.
     pub scratch: Cell<u64>,
     /// Identity of the `FpuState` whose registers (and segment bases) this CPU holds.
-    pub fpu_owner: Cell<*const u8>,
+    pub fpu_owner: Cell<*mut u8>,
+    /// User mode ran since the owner's registers were last saved.
+    pub fpu_dirty: Cell<bool>,
     /// The active user space (one counted reference), null in kernel threads.
     pub space: Cell<*const AddressSpace>,
     /// The running thread (one counted reference).
@@ -79,7 +81,8 @@ impl Cpu {
             event: Cell::new(0),
             kernel_rsp: Cell::new(0),
             scratch: Cell::new(0),
-            fpu_owner: Cell::new(core::ptr::null()),
+            fpu_owner: Cell::new(core::ptr::null_mut()),
+            fpu_dirty: Cell::new(false),
             space: Cell::new(core::ptr::null()),
             current: Cell::new(core::ptr::null()),
             previous: Cell::new(core::ptr::null()),

@@ -1,6 +1,7 @@
 //! Extended state (x87, SSE, AVX, AVX-512) and segment bases of user threads, switched lazily.
 //!
-//! The kernel uses no vector registers, so a thread's state stays in its CPU until another thread enters user mode there.
+//! The kernel uses no vector registers, so a thread's state stays in its CPU until another thread enters user mode there;
+//! a thread that is switched away from leaves a copy in memory ([`leave`]), for it may go on elsewhere.
 //! `Cpu::fpu_owner` names the state a CPU holds and `FpuState::cpu` the CPU that last loaded it: the registers are
 //! this thread's when both agree. FS and GS base travel along: a program can change them by itself (WRFSBASE), so what
 //! `load` wrote last is kept to tell the kernel's changes from the program's.
@@ -23,6 +24,8 @@ static MASK: AtomicU64 = AtomicU64::new(0);
 static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
 
 const NO_CPU: u32 = u32::MAX;
+/// No base: what is kept behind the image does not count.
+const UNKNOWN: u64 = u64::MAX;
 const MXCSR_AT: usize = 24;
 const MXCSR_INIT: u32 = 0x1f80;
 const FCW_INIT: u16 = 0x37f;
@@ -67,9 +70,49 @@ pub fn init_cpu() {
     }
 }
 
+/// Bytes of the XSAVE image.
+fn image_size() -> usize {
+    SIZE.load(Ordering::Relaxed) as usize
+}
+
+/// Where the segment bases are kept behind the image.
+fn bases_at() -> usize {
+    image_size().next_multiple_of(8)
+}
+
+/// The image and, behind it, the segment bases as the program left them.
 fn layout() -> Layout {
     // A size of at least 512 rounded up to 64 never overflows; the fallback keeps this free of panics.
-    Layout::from_size_align(SIZE.load(Ordering::Relaxed) as usize, 64).unwrap_or(Layout::new::<[u64; 512]>())
+    Layout::from_size_align(bases_at() + 16, 64).unwrap_or(Layout::new::<[u64; 512]>())
+}
+
+/// Saves the registers this CPU holds into the area they belong to.
+///
+/// # Safety
+/// `area` is the live area of an `FpuState` whose registers this CPU holds; interrupts are off.
+unsafe fn save_registers(area: *mut u8) {
+    let mask = MASK.load(Ordering::Relaxed);
+    // SAFETY: the area is as large as XCR0's components need and 64-byte aligned, and has room for the bases behind them.
+    unsafe {
+        if mask != 0 {
+            asm!("xsave64 [{}]", in(reg) area, in("eax") mask as u32, in("edx") 0, options(nostack));
+        } else {
+            asm!("fxsave64 [{}]", in(reg) area, options(nostack));
+        }
+        let bases = area.add(bases_at()).cast::<u64>();
+        bases.write(x86::rdmsr(x86::MSR_FS_BASE));
+        bases.add(1).write(x86::rdmsr(x86::MSR_KERNEL_GS_BASE));
+    }
+}
+
+/// The running thread is about to be switched away from. Interrupts are off.
+#[inline]
+pub fn leave(cpu: &Cpu) {
+    if cpu.fpu_dirty.replace(false) {
+        // SAFETY: dirty is set only while the owner's thread runs on this CPU, and its state clears it when it is dropped or
+        // replaced, so the owner is alive and its registers are here.
+        unsafe { save_registers(cpu.fpu_owner.get()) };
+    }
 }
 
 /// The address with its upper bits as the CPU wants them.
@@ -97,7 +140,7 @@ impl FpuState {
     pub fn new() -> Result<FpuState, OutOfFrames> {
         // SAFETY: the layout has a size.
         let p = NonNull::new(unsafe { alloc_zeroed(layout()) }).ok_or(OutOfFrames)?;
-        let mut s = FpuState { area: p, cpu: NO_CPU, fs: 0, gs: 0 };
+        let mut s = FpuState { area: p, cpu: NO_CPU, fs: UNKNOWN, gs: UNKNOWN };
         s.init_area();
         Ok(s)
     }
@@ -117,24 +160,37 @@ impl FpuState {
 
     #[inline]
     fn live(&self, cpu: &Cpu) -> bool {
-        cpu.fpu_owner.get() == self.area.as_ptr().cast_const() && self.cpu == cpu.id.get()
+        cpu.fpu_owner.get() == self.area.as_ptr() && self.cpu == cpu.id.get()
     }
 
     /// Makes the registers of `cpu` (this one) this thread's. Interrupts are off.
     #[inline]
-    pub fn load(&mut self, cpu: &'static Cpu, fs: u64, gs: u64) {
+    pub fn load(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64) {
         if !self.live(cpu) {
             self.load_all(cpu, fs, gs);
-        } else if fs != self.fs || gs != self.gs {
-            self.load_bases(fs, gs);
+        } else if *fs != self.fs || *gs != self.gs {
+            self.load_bases(*fs, *gs);
         }
+        cpu.fpu_dirty.set(true);
     }
 
     #[cold]
     #[inline(never)]
-    fn load_all(&mut self, cpu: &'static Cpu, fs: u64, gs: u64) {
+    fn load_all(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64) {
         self.restore();
-        self.load_bases(fs, gs);
+        // Where the kernel changed nothing, the program's own base stands.
+        // SAFETY: the area has room for the bases, and `save_registers` wrote them since `fs` and `gs` were last set.
+        let (own_fs, own_gs) = unsafe {
+            let bases = self.area.as_ptr().add(bases_at()).cast::<u64>();
+            (bases.read(), bases.add(1).read())
+        };
+        if *fs == self.fs {
+            *fs = own_fs;
+        }
+        if *gs == self.gs {
+            *gs = own_gs;
+        }
+        self.load_bases(*fs, *gs);
         cpu.fpu_owner.set(self.area.as_ptr());
         self.cpu = cpu.id.get();
     }
@@ -166,15 +222,8 @@ impl FpuState {
     fn save(&mut self, fs: &mut u64, gs: &mut u64) {
         let irq = crate::cpu::IrqOff::new();
         if self.live(super::cpu::current()) {
-            let mask = MASK.load(Ordering::Relaxed);
-            // SAFETY: the area is as large as XCR0's components need and 64-byte aligned.
-            unsafe {
-                if mask != 0 {
-                    asm!("xsave64 [{}]", in(reg) self.area.as_ptr(), in("eax") mask as u32, in("edx") 0, options(nostack));
-                } else {
-                    asm!("fxsave64 [{}]", in(reg) self.area.as_ptr(), options(nostack));
-                }
-            }
+            // SAFETY: the registers are here, and interrupts are off.
+            unsafe { save_registers(self.area.as_ptr()) };
             // A base that the kernel changed since `load` stands; else the program's own value does.
             // SAFETY: both registers exist on every x86-64 CPU.
             let (now_fs, now_gs) = unsafe { (x86::rdmsr(x86::MSR_FS_BASE), x86::rdmsr(x86::MSR_KERNEL_GS_BASE)) };
@@ -192,7 +241,15 @@ impl FpuState {
 
     /// Forgets what any CPU's registers hold: memory is newer.
     fn detach(&mut self) {
+        let irq = crate::cpu::IrqOff::new();
+        let cpu = super::cpu::current();
+        if cpu.fpu_owner.get() == self.area.as_ptr() {
+            cpu.fpu_owner.set(core::ptr::null_mut());
+            cpu.fpu_dirty.set(false);
+        }
+        drop(irq);
         self.cpu = NO_CPU;
+        (self.fs, self.gs) = (UNKNOWN, UNKNOWN);
     }
 
     pub fn fork(&mut self, fs: &mut u64, gs: &mut u64) -> Result<FpuState, OutOfFrames> {
@@ -201,7 +258,7 @@ impl FpuState {
         let p = NonNull::new(unsafe { alloc::alloc::alloc(layout()) }).ok_or(OutOfFrames)?;
         // SAFETY: both areas have the layout's size and do not overlap.
         unsafe { core::ptr::copy_nonoverlapping(self.area.as_ptr(), p.as_ptr(), layout().size()) };
-        Ok(FpuState { area: p, cpu: NO_CPU, fs: 0, gs: 0 })
+        Ok(FpuState { area: p, cpu: NO_CPU, fs: UNKNOWN, gs: UNKNOWN })
     }
 
     pub fn reset(&mut self) {
@@ -216,11 +273,11 @@ impl FpuState {
     pub fn save_image(&mut self, fs: &mut u64, gs: &mut u64, out: &mut [u8]) {
         self.save(fs, gs);
         let mask = MASK.load(Ordering::Relaxed);
-        let size = layout().size();
+        let size = image_size();
         if out.len() < xstate_size() {
             return;
         }
-        out[..size].copy_from_slice(self.bytes());
+        out[..size].copy_from_slice(&self.bytes()[..size]);
         if mask == 0 {
             out[SW_AT..HEADER].fill(0);
             return;
@@ -236,13 +293,15 @@ impl FpuState {
         out[size..size + 4].copy_from_slice(&MAGIC2.to_le_bytes());
     }
 
-    pub fn load_image(&mut self, image: Option<&[u8]>) -> Result<(), BadXstate> {
+    pub fn load_image(&mut self, fs: &mut u64, gs: &mut u64, image: Option<&[u8]>) -> Result<(), BadXstate> {
+        // The bases are no part of the image: what the program has set stays.
+        self.save(fs, gs);
         let Some(image) = image else {
             self.reset();
             return Ok(());
         };
         let legacy = image.get(..HEADER).ok_or(BadXstate)?;
-        let size = layout().size();
+        let size = image_size();
         let mask = MASK.load(Ordering::Relaxed);
         let word =
             |at: usize| -> u32 { image.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) };
@@ -266,7 +325,7 @@ impl FpuState {
         b[..HEADER].copy_from_slice(legacy);
         b[SW_AT..HEADER].fill(0);
         if extended {
-            b[HEADER..].copy_from_slice(image.get(HEADER..size).ok_or(BadXstate)?);
+            b[HEADER..size].copy_from_slice(image.get(HEADER..size).ok_or(BadXstate)?);
         } else if mask != 0 {
             b[HEADER..].fill(0);
             b[HEADER] = 3;
@@ -277,6 +336,7 @@ impl FpuState {
 
 impl Drop for FpuState {
     fn drop(&mut self) {
+        self.detach();
         // SAFETY: allocated with this layout (its size is fixed before the first thread exists).
         unsafe { dealloc(self.area.as_ptr(), layout()) }
     }

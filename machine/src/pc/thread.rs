@@ -133,6 +133,8 @@ pub fn switch_to(next: Arc<KernelThread>) {
     cpu.previous.set(prev);
     // SAFETY: the CPU's reference keeps it alive.
     let to = unsafe { (*to).raw() };
+    // Before `prev` can be let go of: another CPU may load what is saved here.
+    super::fpu::leave(cpu);
     while to.on_cpu.swap(true, Ordering::Acquire) {
         while to.on_cpu.load(Ordering::Relaxed) {
             cpu::relax();
