@@ -1,10 +1,14 @@
-//! pipe(2) and pipe2(2).
+//! pipe(2), pipe2(2), tee(2).
 
+use crate::io::written;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::resource::Resource;
+use alloc::sync::Arc;
 use mm::UserPtr;
+use pipe::PipeEnd;
 use task::Cx;
+use vfs::File;
 
 /// pipe(2).
 pub fn pipe(cx: &mut Cx, fds: UserPtr<[i32; 2]>) -> Result<(), Errno> {
@@ -39,4 +43,29 @@ pub fn pipe2(cx: &mut Cx, fds: UserPtr<[i32; 2]>, flags: u32) -> Result<(), Errn
         let _ = files.close(read_fd);
     }
     result
+}
+
+/// The `SPLICE_F_*` there are, and the one that counts here.
+const SPLICE_FLAGS: u32 = 15;
+const SPLICE_F_NONBLOCK: u32 = 2;
+
+/// tee(2).
+pub fn tee(cx: &mut Cx, input: i32, output: i32, len: usize, flags: u32) -> Result<usize, Errno> {
+    if flags & !SPLICE_FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    let (from, to) = (cx.files().get(input)?, cx.files().get(output)?);
+    if !from.is_readable() || !to.is_writable() {
+        return Err(Errno::EBADF);
+    }
+    let end = |file: &Arc<File>| file.ops_as::<PipeEnd>().map(|end| end.pipe().clone());
+    let (source, sink) = (end(&from).ok_or(Errno::EINVAL)?, end(&to).ok_or(Errno::EINVAL)?);
+    if Arc::ptr_eq(&source, &sink) {
+        return Err(Errno::EINVAL);
+    }
+    let nonblock = flags & SPLICE_F_NONBLOCK != 0 || from.is_nonblocking() || to.is_nonblocking();
+    written(cx, source.tee(&sink, len, nonblock))
 }

@@ -1,4 +1,4 @@
-//! Moving data between descriptors inside the kernel (sendfile(2), copy_file_range(2), splice(2), tee(2), vmsplice(2)).
+//! Moving data between descriptors inside the kernel (sendfile(2), copy_file_range(2), splice(2), vmsplice(2)).
 //!
 //! All of it goes through one bounce buffer: read a piece, write it, and give back to the source what the target did not take.
 

@@ -1,6 +1,6 @@
 //! What a pipe holds: a queue of pieces of page frames.
 //!
-//! Bytes are copied once into a frame and once out of it; frames that another part of the kernel gives away (splice)
+//! Bytes are copied once into a frame and once out of it; frames that tee(2) shares
 //! are queued as they are. One slot is one frame, however few bytes it holds: the capacity in bytes (F_SETPIPE_SZ) is slots
 //! times the page size. A write is merged into the last frame when all of its odd bytes fit there.
 
@@ -145,7 +145,7 @@ impl Buffers {
         Ok(len)
     }
 
-    /// Queues a piece of somebody's page (splice, vmsplice, tee). The caller saw a free slot.
+    /// Queues a piece of somebody's page (tee). The caller saw a free slot.
     pub fn push(&mut self, piece: Piece) -> Result<(), Errno> {
         self.reserve()?;
         self.bytes += piece.len;
@@ -153,51 +153,11 @@ impl Buffers {
         Ok(())
     }
 
-    /// The pieces, for tee: clones of them may be pushed elsewhere after [`Buffers::share`].
-    pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.queue.iter()
-    }
-
     /// Shares the piece at `index`: from now on nothing is appended to its frame.
     pub fn share(&mut self, index: usize) -> Option<Piece> {
         let piece = self.queue.get_mut(index)?;
         piece.own = false;
         Some(piece.clone())
-    }
-
-    /// Hands the first piece to `take`, which uses up some of its bytes (splice out of a pipe).
-    pub fn consume(
-        &mut self,
-        max: usize,
-        take: &mut dyn FnMut(&Frame, usize, usize) -> Result<usize, Errno>,
-    ) -> Result<usize, Errno> {
-        let Some(piece) = self.queue.front_mut() else { return Ok(0) };
-        let want = piece.len.min(max);
-        let got = take(&piece.frame, piece.off, want)?.min(want);
-        piece.off += got;
-        piece.len -= got;
-        let drained = piece.len == 0;
-        self.bytes -= got;
-        if drained {
-            self.drop_first();
-        }
-        Ok(got)
-    }
-
-    /// Takes a whole piece out, at most `max` bytes of it (pipe to pipe).
-    pub fn pop(&mut self, max: usize) -> Option<Piece> {
-        let first = self.queue.front_mut()?;
-        if first.len > max {
-            let part = Piece { len: max, own: false, ..first.clone() };
-            first.own = false;
-            first.off += max;
-            first.len -= max;
-            self.bytes -= max;
-            return Some(part);
-        }
-        let piece = self.queue.pop_front()?;
-        self.bytes -= piece.len;
-        Some(piece)
     }
 
     fn reserve(&mut self) -> Result<(), Errno> {
@@ -270,16 +230,6 @@ mod tests {
         other.push(twin).unwrap();
         assert_eq!(read(&mut other, 99), b"abc");
         assert_eq!(read(&mut b, 99), b"abcdef");
-    }
-
-    #[test]
-    fn pop_splits_a_piece() {
-        let mut b = Buffers::new();
-        write(&mut b, b"abcdef", false);
-        let part = b.pop(4).unwrap();
-        assert_eq!((part.off, part.len), (0, 4));
-        assert_eq!(read(&mut b, 99), b"ef");
-        assert!(b.pop(1).is_none());
     }
 
     #[test]

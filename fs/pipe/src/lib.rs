@@ -1,7 +1,7 @@
 //! Pipes and FIFOs (pipe(7), fifo(7), pipe(2), fcntl(2) F_SETPIPE_SZ).
 //!
 //! [`Pipe`] moves bytes between programs through whole page frames, one copy in and one out; [`PipeEnd`] is an open file of
-//! one; [`Buffers`] is the queue of frames that splice works on. FIFOs share a [`Pipe`] attached to their inode.
+//! one. FIFOs share a [`Pipe`] attached to their inode.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -12,7 +12,6 @@ mod pipe;
 #[cfg(test)]
 mod tests;
 
-pub use buffers::{Buffers, Piece};
 pub use end::{PipeEnd, create};
 pub use pipe::{MAX_SIZE, Pipe};
 

@@ -6,9 +6,10 @@
 //!
 //! Lock order: `buffers` (sleeping: copies may fault while it is held), then the wait queues' own locks.
 
-use crate::buffers::{Buffers, DEFAULT_SLOTS};
+use crate::buffers::{Buffers, DEFAULT_SLOTS, Piece};
 use abi::Errno;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use machine::PAGE_SIZE;
 use mm::{Dst, Src};
@@ -236,27 +237,56 @@ impl Pipe {
         })
     }
 
-    /// Works on the buffers of a pipe that is read from (splice, tee): publishes and wakes afterwards.
-    pub fn with_source<R>(&self, f: impl FnOnce(&mut Buffers) -> R) -> R {
-        let mut buffers = self.buffers.lock();
-        let was_full = buffers.is_full();
-        let result = f(&mut buffers);
-        self.settle_read(buffers, was_full);
-        result
+    /// tee(2): puts up to `len` of the bytes waiting here into `to` as well, without copying them. 0 when nothing will come;
+    /// EPIPE when nobody reads `to`.
+    pub fn tee(&self, to: &Pipe, len: usize, nonblock: bool) -> Result<usize, Errno> {
+        loop {
+            self.wait_readable(nonblock)?;
+            to.wait_writable(nonblock)?;
+            if to.readers() == 0 {
+                return Err(Errno::EPIPE);
+            }
+            let room = to.slots.load(Ordering::Acquire).saturating_sub(to.used.load(Ordering::Acquire));
+            let done = to.take_pieces(self.share(len, room)?)?;
+            if done > 0 || self.is_empty() && self.writers() == 0 {
+                return Ok(done);
+            }
+        }
     }
 
-    /// Works on the buffers of a pipe that is written to.
-    pub fn with_sink<R>(&self, f: impl FnOnce(&mut Buffers) -> R) -> R {
+    /// Up to `slots` pieces with up to `len` bytes, shared with this pipe.
+    fn share(&self, len: usize, slots: usize) -> Result<Vec<Piece>, Errno> {
+        let mut buffers = self.buffers.lock();
+        let mut shared = Vec::new();
+        shared.try_reserve(slots.min(buffers.used())).map_err(|_| Errno::ENOMEM)?;
+        let mut left = len;
+        for index in 0..slots.min(buffers.used()) {
+            let Some(mut piece) = buffers.share(index).filter(|_| left > 0) else { break };
+            piece.len = piece.len.min(left);
+            left -= piece.len;
+            shared.push(piece);
+        }
+        Ok(shared)
+    }
+
+    /// Queues pieces while there is room; returns their bytes.
+    fn take_pieces(&self, pieces: Vec<Piece>) -> Result<usize, Errno> {
         let mut buffers = self.buffers.lock();
         let was_empty = buffers.is_empty();
-        let result = f(&mut buffers);
+        let before = buffers.bytes();
+        for piece in pieces {
+            if buffers.is_full() {
+                break;
+            }
+            buffers.push(piece)?;
+        }
         self.publish(&buffers);
-        let empty = buffers.is_empty();
+        let (done, empty) = (buffers.bytes() - before, buffers.is_empty());
         drop(buffers);
         if was_empty && !empty {
             self.read_wait.wake_one();
         }
-        result
+        Ok(done)
     }
 
     /// Bytes held (FIONREAD).

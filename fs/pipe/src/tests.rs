@@ -115,3 +115,24 @@ fn a_blocked_writer_goes_on_when_the_reader_drains() {
     }
     assert_eq!(total, 200_000);
 }
+
+#[test]
+fn tee_shows_the_same_bytes_in_both_pipes() {
+    let (from, to) = (open(), open());
+    assert_eq!(from.tee(&to, 9, true), Err(Errno::EAGAIN));
+    write(&from, b"hello").unwrap();
+    assert_eq!(from.tee(&to, 3, true), Ok(3));
+    write(&from, b" world").unwrap();
+    assert_eq!(from.tee(&to, 99, true), Ok(11));
+    let mut buf = [0; 64];
+    assert_eq!(to.read(&mut Dst::kernel(&mut buf), true), Ok(14));
+    assert_eq!(&buf[..14], b"helhello world");
+    assert_eq!(from.read(&mut Dst::kernel(&mut buf), true), Ok(11));
+    from.remove_end(false, true);
+    assert_eq!(from.tee(&to, 9, true), Ok(0));
+    to.remove_end(true, false);
+    write(&from, b"").unwrap();
+    let other = open();
+    write(&other, b"x").unwrap();
+    assert_eq!(other.tee(&to, 9, true), Err(Errno::EPIPE));
+}

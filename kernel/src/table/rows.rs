@@ -212,6 +212,7 @@ crate::table::syscall_table! {
     273 set_robust_list(head: Ptr, len: Size) => calls::process::set_robust_list; Full; "get_robust_list(2)"; "fuzz"
     274 get_robust_list(pid: Pid, head_ptr: Ptr, len_ptr: Ptr) => calls::process::get_robust_list; Full; "get_robust_list(2)"; "fuzz"
     275 splice(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Hex) => calls::splice::splice; Full; "splice(2)"; "fuzz"
+    276 tee(fd_in: Fd, fd_out: Fd, len: Size, flags: Hex) => calls::pipe::tee; Full; "tee(2)"; "fuzz"
     277 sync_file_range(fd: Fd, offset: Off, nbytes: Off, flags: Hex) => calls::io::sync_file_range; Full; "sync_file_range(2)"; "fuzz"
     278 vmsplice(fd: Fd, iov: Ptr, nr_segs: Size, flags: Hex) => calls::splice::vmsplice; Full; "vmsplice(2)"; "fuzz"
     280 utimensat(dirfd: DirFd, path: Str, times: Ptr, flags: Hex) => calls::attr::utimensat; Full; "utimensat(2)"; "fuzz"
