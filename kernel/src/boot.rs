@@ -43,6 +43,7 @@ pub fn main() -> ! {
     random::init(|seed| {
         machine::entropy::fill(seed);
     });
+    vfs::init(random::next_u64());
     if let Err(e) = start(&options) {
         panic!("boot: {e}");
     }

@@ -29,6 +29,10 @@ impl Path {
     pub fn inode(&self) -> &Arc<dyn Inode> {
         self.dentry.inode()
     }
+    /// It has no place in a tree: a pipe, a socket, an anonymous inode.
+    pub fn is_pseudo(&self) -> bool {
+        self.dentry.is_pseudo()
+    }
     /// The root of a mount.
     pub fn root_of(mnt: &Arc<Mount>) -> Path {
         Path { mnt: mnt.clone(), dentry: mnt.root().clone() }

@@ -90,10 +90,11 @@ impl FileOps for PipeEnd {
     }
 }
 
-/// open(2) of a FIFO: waits for the other side as fifo(7) says. The pipe hangs at the inode.
+/// open(2) of a FIFO: waits for the other side as fifo(7) says, except for a pipe opened through /proc/PID/fd. The pipe hangs at the
+/// inode.
 pub fn open_fifo(
     base: &InodeBase,
-    _path: &Path,
+    path: &Path,
     flags: OpenFlags,
     _caller: &Caller<'_>,
 ) -> Result<Arc<dyn FileOps>, Errno> {
@@ -109,7 +110,7 @@ pub fn open_fifo(
                 return Ok(PipeEnd::with_seen(&pipe, true, false, seen));
             }
             let end = PipeEnd::new(&pipe, true, false);
-            if pipe.writers() == 0 {
+            if pipe.writers() == 0 && !path.is_pseudo() {
                 pipe.wait_for_writer(seen)?;
             }
             Ok(end)
@@ -120,7 +121,7 @@ pub fn open_fifo(
             }
             let seen = pipe.reader_opens();
             let end = PipeEnd::new(&pipe, false, true);
-            if pipe.readers() == 0 {
+            if pipe.readers() == 0 && !path.is_pseudo() {
                 pipe.wait_for_reader(seen)?;
             }
             Ok(end)
@@ -137,6 +138,8 @@ pub fn create(flags: OpenFlags, cred: &Arc<Cred>) -> (Arc<File>, Arc<File>) {
     let place = fs.place(Arc::new(inode), b"pipe", true);
     let keep = flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT);
     let (read, write) = PipeEnd::pair();
+    // Opening the descriptor's /proc link finds the pipe here.
+    place.inode().base().rare().attach(Some(read.pipe.clone()));
     let reader = File::new(place.clone(), read, keep, cred.clone());
     let writer = File::new(place, write, keep | OpenFlags::WRONLY, cred.clone());
     (reader, writer)
