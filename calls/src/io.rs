@@ -57,10 +57,9 @@ fn offset(off: i64) -> Result<u64, Errno> {
 #[inline]
 pub fn read(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
-    if !file.is_readable() {
-        return Err(Errno::EBADF);
+    if let Err(e) = buffer_ok(buf, count) {
+        return Err(if file.is_readable() { e } else { Errno::EBADF });
     }
-    buffer_ok(buf, count)?;
     file.read(&mut Dst::user(cx.mm(), buf, count))
 }
 
@@ -68,10 +67,9 @@ pub fn read(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, 
 #[inline]
 pub fn write(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
-    if !file.is_writable() {
-        return Err(Errno::EBADF);
+    if let Err(e) = buffer_ok(buf, count) {
+        return Err(if file.is_writable() { e } else { Errno::EBADF });
     }
-    buffer_ok(buf, count)?;
     let n = file.write(&mut Src::user(cx.mm(), buf, count), fsize(cx));
     written(cx, n)
 }

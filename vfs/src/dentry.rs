@@ -45,6 +45,31 @@ enum Child {
 struct Children {
     table: HashTable<Child>,
     negative: u32,
+    /// The subdirectory looked up last with the hash of its name: most walks go the way of the one before.
+    recent: Option<(u64, Arc<Dentry>)>,
+}
+
+impl Children {
+    /// The dentry for `name`, or that it is known not to exist, or neither.
+    #[inline]
+    fn find(&mut self, name: &[u8], hash: u64) -> Cached {
+        if let Some((h, d)) = &self.recent
+            && *h == hash
+            && same(&d.link.lock().name, name)
+        {
+            return Cached::Positive(d.clone());
+        }
+        match self.table.find(hash, |c| c.is(name)) {
+            Some(Child::Positive(d)) => {
+                if d.kind == FileType::Directory {
+                    self.recent = Some((hash, d.clone()));
+                }
+                Cached::Positive(d.clone())
+            }
+            Some(Child::Negative(_)) => Cached::Negative,
+            None => Cached::Unknown,
+        }
+    }
 }
 
 /// A name in the tree and the inode it leads to.
@@ -199,10 +224,9 @@ impl Dentry {
     /// What this directory knows of `name`.
     #[inline]
     pub(crate) fn cached(self: &Arc<Dentry>, name: &[u8], hash: u64) -> Cached {
-        let found = match self.children.lock().table.find(hash, |c| c.is(name)) {
-            Some(Child::Positive(d)) => d.clone(),
-            Some(Child::Negative(_)) => return Cached::Negative,
-            None => return Cached::Unknown,
+        let found = match self.children.lock().find(name, hash) {
+            Cached::Positive(found) => found,
+            other => return other,
         };
         if found.revalidate && !found.is_mountpoint() && !found.inode.revalidate() {
             self.forget(&found);
@@ -256,6 +280,9 @@ impl Dentry {
 
     fn take(children: &mut Children, hash: u64, eq: impl FnMut(&Child) -> bool) -> Option<Child> {
         let (child, _) = children.table.find_entry(hash, eq).ok()?.remove();
+        if children.recent.as_ref().is_some_and(|(h, _)| *h == hash) {
+            children.recent = None;
+        }
         if matches!(child, Child::Negative(_)) {
             children.negative = children.negative.saturating_sub(1);
         }
@@ -309,8 +336,9 @@ impl Dentry {
         let hash = self.link.lock().hash;
         let taken = {
             let mut children = parent.children.lock();
-            // The table's reference and the caller's; new ones can only come through the table, which is locked.
-            if Arc::strong_count(self) > 2 || self.is_mountpoint() {
+            // The table's references and the caller's; new ones can only come through the table, which is locked.
+            let recent = children.recent.as_ref().is_some_and(|(_, d)| Arc::ptr_eq(d, self));
+            if Arc::strong_count(self) > 2 + usize::from(recent) || self.is_mountpoint() {
                 return false;
             }
             Self::take(&mut children, hash, |c| matches!(c, Child::Positive(d) if Arc::ptr_eq(d, self)))

@@ -192,16 +192,11 @@ impl File {
         }
     }
 
-    /// Runs `f` with the position, serialised when the description is shared. `shared` is whether anyone but the calling thread can
-    /// refer to it.
+    /// Serialises calls that use the position. Nothing is locked while only the caller and one descriptor refer to the description:
+    /// then nobody else can move it.
     #[inline]
-    fn with_pos<R>(self: &Arc<File>, f: impl FnOnce() -> R) -> R {
-        // The caller's reference and the table's: nobody else can move the position.
-        if Arc::strong_count(self) <= 2 {
-            return f();
-        }
-        let _guard = self.pos_lock.lock();
-        f()
+    fn hold_pos(self: &Arc<File>) -> Option<sched::MutexGuard<'_, ()>> {
+        if Arc::strong_count(self) <= 2 { None } else { Some(self.pos_lock.lock()) }
     }
 
     /// read(2): at the position, which moves.
@@ -210,16 +205,13 @@ impl File {
         if !self.is_readable() {
             return Err(Errno::EBADF);
         }
-        if !self.seekable {
-            let n = self.ops.read_at(self, dst, 0)?;
-            return Ok(self.did_read(n));
-        }
-        self.with_pos(|| {
-            let pos = self.pos();
-            let n = self.ops.read_at(self, dst, pos)?;
+        let _pos = if self.seekable { self.hold_pos() } else { None };
+        let pos = self.pos();
+        let n = self.ops.read_at(self, dst, pos)?;
+        if self.seekable {
             self.set_pos(pos + n as u64);
-            Ok(self.did_read(n))
-        })
+        }
+        Ok(self.did_read(n))
     }
     /// pread(2): at `off`; the position stays.
     #[inline]
@@ -253,11 +245,10 @@ impl File {
             let n = self.ops.write_at(self, src, 0)?;
             return Ok(self.did_write(n));
         }
-        self.with_pos(|| {
-            let (n, end) = self.write_range(src, self.pos(), limit, self.flags().contains(OpenFlags::APPEND))?;
-            self.set_pos(end);
-            Ok(n)
-        })
+        let _pos = self.hold_pos();
+        let (n, end) = self.write_range(src, self.pos(), limit, self.flags().contains(OpenFlags::APPEND))?;
+        self.set_pos(end);
+        Ok(n)
     }
     /// pwrite(2): at `off`; the position stays. On Linux an `O_APPEND` file appends even so (pwrite(2), BUGS).
     #[inline]
@@ -285,11 +276,10 @@ impl File {
         if !self.seekable {
             return self.ops.write_at(self, src, 0).map(|n| self.did_write(n));
         }
-        self.with_pos(|| {
-            let (n, end) = self.write_range(src, self.pos(), limit, append)?;
-            self.set_pos(end);
-            Ok(n)
-        })
+        let _pos = self.hold_pos();
+        let (n, end) = self.write_range(src, self.pos(), limit, append)?;
+        self.set_pos(end);
+        Ok(n)
     }
     /// Writes to something with positions; returns the bytes written and the offset after them.
     fn write_range(&self, src: &mut Src<'_>, off: u64, limit: u64, append: bool) -> Result<(usize, u64), Errno> {
@@ -340,48 +330,46 @@ impl File {
         if whence > SEEK_HOLE {
             return Err(Errno::EINVAL);
         }
-        if self.is_path_only() {
-            return Err(Errno::EBADF);
-        }
         if !self.seekable {
             return Err(Errno::ESPIPE);
         }
-        self.with_pos(|| {
-            if let Some(answer) = self.ops.seek(self, off, whence) {
-                return answer.inspect(|&pos| self.set_pos(pos));
+        let _pos = self.hold_pos();
+        let pos = match self.ops.seek(self, off, whence) {
+            Some(answer) => answer?,
+            None => self.target(off, whence)?,
+        };
+        self.set_pos(pos);
+        Ok(pos)
+    }
+    /// Where the usual rules of lseek(2) lead.
+    #[inline]
+    fn target(&self, off: i64, whence: u32) -> Result<u64, Errno> {
+        let base = match whence {
+            SEEK_SET => 0,
+            SEEK_CUR => self.pos() as i64,
+            SEEK_END => self.inode().size() as i64,
+            _ => {
+                let from = u64::try_from(off).map_err(|_| Errno::ENXIO)?;
+                return self.inode().seek_data(from, whence == SEEK_HOLE);
             }
-            let base = match whence {
-                SEEK_SET => 0,
-                SEEK_CUR => self.pos() as i64,
-                SEEK_END => self.inode().size() as i64,
-                _ => {
-                    let from = u64::try_from(off).map_err(|_| Errno::ENXIO)?;
-                    let pos = self.inode().seek_data(from, whence == SEEK_HOLE)?;
-                    self.set_pos(pos);
-                    return Ok(pos);
-                }
-            };
-            let pos = base.checked_add(off).and_then(|p| u64::try_from(p).ok());
-            let pos = pos.ok_or(if base.checked_add(off).is_none() { Errno::EOVERFLOW } else { Errno::EINVAL })?;
-            self.set_pos(pos);
-            Ok(pos)
-        })
+        };
+        let pos = base.checked_add(off).ok_or(Errno::EOVERFLOW)?;
+        u64::try_from(pos).map_err(|_| Errno::EINVAL)
     }
     /// getdents64(2): entries from the position on.
     pub fn readdir(self: &Arc<File>, sink: &mut dyn DirSink) -> Result<(), Errno> {
         if self.path.dentry.kind() != FileType::Directory {
             return Err(Errno::ENOTDIR);
         }
-        self.with_pos(|| {
-            let _guard = self.inode().base().lock.lock();
-            if self.path.dentry.is_deleted() {
-                return Err(Errno::ENOENT);
-            }
-            let pos = self.ops.readdir(self, self.pos(), sink)?;
-            self.set_pos(pos);
-            self.accessed();
-            Ok(())
-        })
+        let _pos = self.hold_pos();
+        let _guard = self.inode().base().lock.lock();
+        if self.path.dentry.is_deleted() {
+            return Err(Errno::ENOENT);
+        }
+        let pos = self.ops.readdir(self, self.pos(), sink)?;
+        self.set_pos(pos);
+        self.accessed();
+        Ok(())
     }
     /// ioctl(2) of the object itself.
     pub fn ioctl(&self, caller: &Caller<'_>, cmd: u32, arg: u64) -> Result<i64, Errno> {

@@ -165,8 +165,8 @@ impl<'a> Walker<'a> {
     #[inline]
     fn component(&mut self, name: &[u8], hash: u64, follow: bool) -> Result<(), Errno> {
         match name {
-            b"" | b"." => Ok(()),
-            b".." => self.up(),
+            [] | [b'.'] => Ok(()),
+            [b'.', b'.'] => self.up(),
             _ => {
                 let found = lookup_child(&self.at.dentry, name, hash)?;
                 let child = found.ok_or(Errno::ENOENT)?;
@@ -176,14 +176,17 @@ impl<'a> Walker<'a> {
     }
 
     /// Enters `child` of the current directory: crosses mounts, follows a link.
+    #[inline]
     pub(crate) fn step_into(&mut self, child: Arc<Dentry>, follow: bool) -> Result<(), Errno> {
         if child.kind() == FileType::Symlink && follow && !child.is_mountpoint() {
             return self.follow_link(child);
         }
+        let covered = child.is_mountpoint();
         self.at.dentry = child;
-        self.cross_mounts()
+        if covered { self.cross_mounts() } else { Ok(()) }
     }
 
+    #[inline(never)]
     fn cross_mounts(&mut self) -> Result<(), Errno> {
         while self.at.dentry.is_mountpoint() {
             let Some(mnt) = self.at.mnt.child_at(&self.at.dentry) else { break };
