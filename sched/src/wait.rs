@@ -124,6 +124,8 @@ impl WaitQueue {
         let mut waiters = self.waiters.lock();
         if !waiters.iter().any(|w| w.wait == wait && Arc::ptr_eq(&w.thread, me)) {
             waiters.push(Waiter { thread: me.clone(), wait });
+            // Woken before in this wait, its condition did not hold: it is in the queue again, and to be taken out again.
+            me.wait_ended.store(wait.wrapping_sub(1), Relaxed);
             self.count.store(waiters.len() as u32, Relaxed);
         }
         drop(waiters);
