@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use core::any::Any;
 use machine::sync::{SpinGuard, SpinLock};
 
-/// Numbers stay below this (`kernel.pid_max`).
-pub const PID_MAX: i32 = 4_194_304;
+/// Numbers stay below this (`kernel.pid_max`; Linux's default on machines of up to 32 CPUs).
+pub const PID_MAX: i32 = 32_768;
 /// After the first wrap-around numbers below this are left alone.
 const RESERVED: i32 = 300;
 

@@ -37,10 +37,10 @@ static KERNEL: &[Entry] = &[
     fixed!("overflowgid", "65534"),
     fixed!("overflowuid", "65534"),
     fixed!("panic", "0"),
-    fixed!("pid_max", "4194304"),
+    Entry::read("pid_max", |out| number(out, task::tree::PID_MAX as u64)),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
-    fixed!("threads-max", "4194304"),
+    Entry::read("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
     Entry::read("version", |out| name(out, 3)),
 ];
 
