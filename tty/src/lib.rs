@@ -11,6 +11,7 @@ extern crate alloc;
 mod console;
 mod control;
 mod file;
+mod io;
 pub mod jobs;
 pub mod ldisc;
 pub mod pty;

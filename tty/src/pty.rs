@@ -5,7 +5,7 @@
 
 use crate::control::Request;
 use crate::file::TtyFile;
-use crate::tty::{Name, Tty};
+use crate::tty::{Ticket, Tty};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::tty::ioctl::*;
@@ -51,10 +51,9 @@ pub struct Master {
 }
 
 impl Master {
-    /// A new pty: its master; the slave is locked until TIOCSPTLCK.
-    pub fn new(index: u32, home: Box<dyn PtyHome>) -> Arc<Master> {
-        let tty = Tty::new(Name::Pts(index), vfs::attr::makedev(SLAVE_MAJOR, index), None);
-        tty.state.lock().locked = true;
+    /// A new pty: its master; the slave is locked until TIOCSPTLCK. `ticket` is dropped when both sides are gone.
+    pub fn new(index: u32, home: Box<dyn PtyHome>, ticket: Ticket) -> Arc<Master> {
+        let tty = Tty::new_pty(index, vfs::attr::makedev(SLAVE_MAJOR, index), ticket);
         Arc::new(Master { tty: Arc::new(tty), index, home })
     }
     /// The terminal.

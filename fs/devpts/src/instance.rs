@@ -37,7 +37,7 @@ pub struct Instance {
 
 /// An index in use.
 enum Slot {
-    /// Its pty is being made.
+    /// Its pty is being made, or its master is gone and its slave still open.
     Reserved,
     /// The node of a slave.
     Node(Arc<dyn Inode>),
@@ -48,14 +48,14 @@ pub const FIRST_INO: u64 = 3;
 
 impl Instance {
     /// Takes the lowest free index; ENOSPC when all are in use.
-    pub fn reserve(&self) -> Result<u32, Errno> {
+    pub fn reserve(self: &Arc<Instance>) -> Result<Index, Errno> {
         let mut ptys = self.ptys.lock();
         let free = ptys.keys().zip(0u32..).find(|(used, i)| *used != i).map_or(ptys.len() as u32, |(_, i)| i);
         if free >= self.options.max {
             return Err(Errno::ENOSPC);
         }
         ptys.insert(free, Slot::Reserved);
-        Ok(free)
+        Ok(Index { instance: self.clone(), number: free })
     }
     /// Puts the node of a new pty at its index.
     pub fn install(&self, sb: &Arc<SuperBlock>, index: u32, master: &Master, cred: &Cred) {
@@ -63,12 +63,12 @@ impl Instance {
         let (uid, gid) = (o.uid.unwrap_or(cred.fsuid), o.gid.unwrap_or(cred.fsgid));
         let ino = FIRST_INO + u64::from(index);
         let base = InodeBase::new(sb, ino, S_IFCHR | o.mode, uid, gid, master.tty().dev());
-        let node = crate::root::Slave::new(base, master.tty().clone());
+        let node = crate::root::Slave::new(base, master.tty());
         self.ptys.lock().insert(index, Slot::Node(node));
     }
-    /// Gives an index back.
-    pub fn release(&self, index: u32) {
-        let gone = self.ptys.lock().remove(&index);
+    /// Removes the node of a slave; its index stays in use.
+    pub fn remove_node(&self, index: u32) {
+        let gone = self.ptys.lock().insert(index, Slot::Reserved);
         drop(gone);
     }
     /// The node of a slave.
@@ -81,6 +81,26 @@ impl Instance {
     /// The first slave with an index of at least `from`.
     pub fn next(&self, from: u32) -> Option<u32> {
         self.ptys.lock().range(from..).find(|(_, s)| matches!(s, Slot::Node(_))).map(|(i, _)| *i)
+    }
+}
+
+/// An index in use; given back when dropped.
+pub struct Index {
+    instance: Arc<Instance>,
+    number: u32,
+}
+
+impl Index {
+    /// The index.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let gone = self.instance.ptys.lock().remove(&self.number);
+        drop(gone);
     }
 }
 

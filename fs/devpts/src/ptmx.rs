@@ -21,9 +21,10 @@ impl CharDevice for Ptmx {
         let root = find_root(path, caller).ok_or(Errno::ENODEV)?;
         let instance = instance_of(root.inode().as_any()).ok_or(Errno::ENODEV)?.clone();
         let index = instance.reserve()?;
+        let number = index.number();
         let home = Home { root: root.clone(), instance: instance.clone() };
-        let master = Master::new(index, Box::new(home));
-        instance.install(root.inode().sb(), index, &master, caller.cred);
+        let master = Master::new(number, Box::new(home), Box::new(index));
+        instance.install(root.inode().sb(), number, &master, caller.cred);
         Ok(master)
     }
 }
@@ -45,7 +46,7 @@ struct Home {
 
 impl PtyHome for Home {
     fn closed(&self, index: u32) {
-        self.instance.release(index);
+        self.instance.remove_node(index);
     }
     fn open_peer(
         &self,

@@ -5,7 +5,7 @@ use crate::ptmx;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::stat::{S_IFCHR, S_IFDIR};
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use tty::{Tty, TtyFile};
 use vfs::{Caller, DirSink, File, FileOps, FileType, Inode, InodeBase, Path, SuperBlock, emit_dots, makedev};
@@ -105,16 +105,16 @@ impl Inode for Node {
     }
 }
 
-/// The node of a slave.
+/// The node of a slave. It does not keep the terminal: a cached name must not keep the index in use.
 pub struct Slave {
     base: InodeBase,
-    tty: Arc<Tty>,
+    tty: Weak<Tty>,
 }
 
 impl Slave {
     /// The node of `tty`.
-    pub fn new(base: InodeBase, tty: Arc<Tty>) -> Arc<Slave> {
-        Arc::new(Slave { base, tty })
+    pub fn new(base: InodeBase, tty: &Arc<Tty>) -> Arc<Slave> {
+        Arc::new(Slave { base, tty: Arc::downgrade(tty) })
     }
 }
 
@@ -126,9 +126,9 @@ impl Inode for Slave {
         self
     }
     fn revalidate(&self) -> bool {
-        !self.tty.is_orphan()
+        self.tty.upgrade().is_some_and(|tty| !tty.is_orphan())
     }
     fn open(self: Arc<Self>, _: &Path, flags: OpenFlags, caller: &Caller<'_>) -> Result<Arc<dyn FileOps>, Errno> {
-        Ok(TtyFile::open(&self.tty, flags, caller, true)?)
+        Ok(TtyFile::open(&self.tty.upgrade().ok_or(Errno::EIO)?, flags, caller, true)?)
     }
 }

@@ -84,8 +84,14 @@ fn indices_are_the_lowest_free_ones_and_nodes_get_their_owner() {
     let _second = w.open("/dev/pts/ptmx", RDWR, 0).unwrap();
     let attr = w.lstat("/dev/pts/1").unwrap();
     assert_eq!((attr.mode, attr.gid, attr.rdev), (0o20620, 5, vfs::makedev(136, 1)));
+    let slave = {
+        first.ops_as::<tty::pty::Master>().unwrap().unlock();
+        w.open("/dev/pts/0", RDWR | NOCTTY, 0).unwrap()
+    };
     drop(first);
-    assert_eq!(w.lstat("/dev/pts/0").err(), Some(Errno::ENOENT));
+    let third = w.open("/dev/ptmx", RDWR, 0).unwrap();
+    assert!(w.lstat("/dev/pts/2").is_ok(), "the open slave keeps its index");
+    drop((slave, third));
     let _third = w.open("/dev/ptmx", RDWR, 0).unwrap();
     assert!(w.lstat("/dev/pts/0").is_ok());
     assert_eq!(w.lstat("/dev/pts/00").err(), Some(Errno::ENOENT));
