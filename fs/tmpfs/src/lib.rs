@@ -68,9 +68,9 @@ impl FsType for RamFs {
     }
 }
 
-/// The root file system of boot: an unlimited instance shown as `rootfs`.
+/// The root file system of boot, shown as `rootfs`: limited like a mounted instance.
 pub fn rootfs() -> Arc<Mount> {
-    let root = new_root("rootfs", SbFlags::empty(), &Options { mode: 0o755, ..Options::unlimited() });
+    let root = new_root("rootfs", SbFlags::empty(), &Options { mode: 0o755, ..Options::limited() });
     Mount::new(root.sb().root_dentry(&root), b"rootfs", MntFlags::RELATIME)
 }
 
