@@ -114,12 +114,17 @@ impl FdTable {
     }
     /// The open file behind `fd`; EBADF for none. `O_PATH` descriptors count.
     #[inline]
-    pub fn get_any(&self, fd: i32) -> Result<Arc<File>, Errno> {
-        self.table.lock().get(fd).cloned().ok_or(Errno::EBADF)
+    pub fn get_any(self: &Arc<FdTable>, fd: i32) -> Result<Arc<File>, Errno> {
+        let file = self.table.lock().get(fd).cloned().ok_or(Errno::EBADF)?;
+        // The thread's own handle and the one others see: more means that threads share the table.
+        if Arc::strong_count(self) > 2 {
+            file.set_shared();
+        }
+        Ok(file)
     }
     /// The open file behind `fd`; EBADF for none and for `O_PATH` descriptors.
     #[inline]
-    pub fn get(&self, fd: i32) -> Result<Arc<File>, Errno> {
+    pub fn get(self: &Arc<FdTable>, fd: i32) -> Result<Arc<File>, Errno> {
         let file = self.get_any(fd)?;
         if file.is_path_only() { Err(Errno::EBADF) } else { Ok(file) }
     }

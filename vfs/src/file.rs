@@ -19,7 +19,7 @@ use abi::stat::{S_ISGID, S_ISUID};
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use machine::sync::SpinLock;
 use mm::io::{Dst, Src};
 use mm::pagecache::PageCache;
@@ -48,6 +48,8 @@ pub struct File {
     /// What the operations say of it, asked once.
     seekable: bool,
     pos: AtomicU64,
+    /// See [`File::set_shared`].
+    shared: AtomicBool,
     pos_lock: sched::Mutex<()>,
     cred: Arc<Cred>,
     owner: SpinLock<Owner>,
@@ -75,6 +77,7 @@ impl File {
             flags: AtomicU32::new((flags - drop_flags).bits()),
             counted_writer,
             pos: AtomicU64::new(0),
+            shared: AtomicBool::new(false),
             pos_lock: sched::Mutex::new(()),
             cred,
             owner: SpinLock::new(Owner::default()),
@@ -192,11 +195,20 @@ impl File {
         }
     }
 
-    /// Serialises calls that use the position. Nothing is locked while only the caller and one descriptor refer to the description:
-    /// then nobody else can move it.
+    /// Threads share a table that holds it: from now on the position is always locked.
+    #[inline]
+    pub(crate) fn set_shared(&self) {
+        if !self.shared.load(Ordering::Relaxed) {
+            self.shared.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Serialises calls that use the position. Nothing is locked while only the caller and one descriptor of an unshared table refer
+    /// to the description: then nobody else can move it.
     #[inline]
     fn hold_pos(self: &Arc<File>) -> Option<sched::MutexGuard<'_, ()>> {
-        if Arc::strong_count(self) <= 2 { None } else { Some(self.pos_lock.lock()) }
+        let alone = Arc::strong_count(self) <= 2 && !self.shared.load(Ordering::Relaxed);
+        if alone { None } else { Some(self.pos_lock.lock()) }
     }
 
     /// read(2): at the position, which moves.

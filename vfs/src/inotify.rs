@@ -178,7 +178,7 @@ impl FileOps for Inotify {
     fn read_at(&self, f: &File, dst: &mut Dst<'_>, _off: u64) -> Result<usize, Errno> {
         let mut nonblock = f.is_nonblocking();
         loop {
-            let take = || {
+            let mut take = || {
                 let mut state = self.state.lock();
                 let first = state.events.front()?;
                 let need = HEAD + first.head.len as usize;
@@ -187,12 +187,7 @@ impl FileOps for Inotify {
                 }
                 state.events.pop_front().map(Ok)
             };
-            let taken = if nonblock {
-                let mut take = take;
-                take()
-            } else {
-                Some(self.readers.wait_interruptible(take)?)
-            };
+            let taken = if nonblock { take() } else { Some(self.readers.wait_interruptible(take)?) };
             let event = match taken {
                 Some(Ok(event)) => event,
                 // Nothing more, or no room for more: what was read counts.

@@ -85,6 +85,7 @@ static NEXT_UNIQUE_ID: AtomicU64 = AtomicU64::new(0x8000_0001);
 impl Mount {
     /// A mount of the tree below `root` that is not attached anywhere yet. `source` is what /proc/mounts shows as the device.
     pub fn new(root: Arc<Dentry>, source: &[u8], flags: MntFlags) -> Arc<Mount> {
+        root.sb().mounted();
         Arc::new(Mount {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             unique_id: NEXT_UNIQUE_ID.fetch_add(1, Ordering::Relaxed),
@@ -223,5 +224,11 @@ impl Mount {
             next += 1;
         }
         all
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.sb.unmounted();
     }
 }

@@ -270,9 +270,6 @@ pub fn umount(at: Path, flags: UmountFlags, ns: &MountNamespace, process_root: &
     }
     let _ = mnt.sb().ops().sync();
     take_away(&mnt, false);
-    if Arc::strong_count(mnt.sb()) > 0 {
-        mnt.root().prune();
-    }
     Ok(())
 }
 

@@ -88,6 +88,8 @@ pub struct SuperBlock {
     flags: AtomicU32,
     ops: Box<dyn SuperOps>,
     root: SpinLock<Weak<Dentry>>,
+    /// Mounts that show (a part of) it.
+    mounts: AtomicU32,
 }
 
 static NEXT_ANON_MINOR: AtomicU32 = AtomicU32::new(1);
@@ -102,6 +104,7 @@ impl SuperBlock {
             flags: AtomicU32::new(flags.bits()),
             ops,
             root: SpinLock::new(Weak::new()),
+            mounts: AtomicU32::new(0),
         })
     }
     /// Name of its type.
@@ -142,6 +145,21 @@ impl SuperBlock {
         let dentry = Dentry::new_root(root.clone());
         *slot = Arc::downgrade(&dentry);
         dentry
+    }
+}
+
+impl SuperBlock {
+    pub(crate) fn mounted(&self) {
+        self.mounts.fetch_add(1, Ordering::AcqRel);
+    }
+    /// A mount is gone; with the last one the cached names go, which are what keeps the inodes.
+    pub(crate) fn unmounted(&self) {
+        if self.mounts.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let root = self.root.lock().upgrade();
+            if let Some(root) = root {
+                root.prune();
+            }
+        }
     }
 }
 

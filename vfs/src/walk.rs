@@ -1,8 +1,9 @@
 //! Path walk: from text to a place in the tree (path_resolution(7), openat2(2)).
 //!
 //! The walker goes component by component: search permission of the directory, one look into its dentry's table (the file system is
-//! asked, under the directory's lock, only for names not known there), mounts that cover the result, symbolic links. Links are walked by
-//! recursion, at most 40 in all, so nothing is allocated. The result is a reference to a place; nothing stays locked.
+//! asked, under the directory's lock, only for names not known there), mounts that cover the result, symbolic links. What is left of
+//! the texts of nested links waits on a short list, not on the kernel stack. The result is a reference to a place; nothing stays
+//! locked.
 
 use crate::attr::FileType;
 use crate::cred::Cred;
@@ -14,6 +15,7 @@ use crate::superblock::SbFlags;
 use abi::Errno;
 use abi::fcntl::ResolveFlags;
 use alloc::sync::Arc;
+use smallvec::SmallVec;
 
 /// Longest component.
 pub const NAME_MAX: usize = 255;
@@ -224,13 +226,51 @@ impl<'a> Walker<'a> {
         self.cross_mounts()
     }
 
+    /// Goes where a symbolic link leads, following every link on the way.
     #[inline(never)]
     fn follow_link(&mut self, link: Arc<Dentry>) -> Result<(), Errno> {
-        let resolve = self.start.resolve;
-        self.links += 1;
-        if self.links > MAX_LINKS || resolve.contains(ResolveFlags::NO_SYMLINKS) {
-            return Err(Errno::ELOOP);
+        let mut pending: SmallVec<[(Arc<[u8]>, usize); 4]> = SmallVec::new();
+        if let Some(text) = self.enter_link(&link)? {
+            pending.push((text, 0));
         }
+        drop(link);
+        'texts: while let Some((text, from)) = pending.pop() {
+            let mut at = skip_slashes(&text, from);
+            while at < text.len() {
+                if self.at.dentry.kind() != FileType::Directory {
+                    return Err(Errno::ENOTDIR);
+                }
+                self.at.inode().may_search(self.start.cred)?;
+                let (len, hash) = first_component(&text, at);
+                let name = text.get(at..at + len).unwrap_or_default();
+                at = skip_slashes(&text, at + len);
+                match name {
+                    [b'.'] => {}
+                    [b'.', b'.'] => self.up()?,
+                    _ => {
+                        let child = lookup_child(&self.at.dentry, name, hash)?.ok_or(Errno::ENOENT)?;
+                        if child.kind() != FileType::Symlink || child.is_mountpoint() {
+                            self.step_into(child, false)?;
+                        } else if let Some(target) = self.enter_link(&child)? {
+                            pending.push((text, at));
+                            pending.push((target, 0));
+                            continue 'texts;
+                        }
+                    }
+                }
+            }
+            if text.ends_with(b"/") && self.at.dentry.kind() != FileType::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts and checks a link. A magic link is gone to at once; for another the text to walk is returned, with the walker at the
+    /// root if it is absolute.
+    fn enter_link(&mut self, link: &Arc<Dentry>) -> Result<Option<Arc<[u8]>>, Errno> {
+        let resolve = self.start.resolve;
+        self.count_link()?;
         if self.at.mnt.flags().contains(MntFlags::NOSYMFOLLOW) {
             return Err(Errno::ELOOP);
         }
@@ -239,24 +279,21 @@ impl<'a> Walker<'a> {
                 return Err(Errno::ELOOP);
             }
             let place = place?;
-            if resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT) {
-                return Err(Errno::EXDEV);
-            }
-            if resolve.contains(ResolveFlags::NO_XDEV) && !Arc::ptr_eq(&place.mnt, &self.at.mnt) {
+            if resolve.intersects(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT)
+                || resolve.contains(ResolveFlags::NO_XDEV) && !Arc::ptr_eq(&place.mnt, &self.at.mnt)
+            {
                 return Err(Errno::EXDEV);
             }
             self.at = place;
-            return Ok(());
+            return Ok(None);
         }
         let target = link.inode().readlink()?;
-        drop(link);
-        if target.is_empty() {
-            return Err(Errno::ENOENT);
+        match target.first() {
+            None => return Err(Errno::ENOENT),
+            Some(b'/') => self.jump_to_root()?,
+            Some(_) => {}
         }
-        if target.first() == Some(&b'/') {
-            self.jump_to_root()?;
-        }
-        self.walk_all(&target, true)
+        Ok(Some(target))
     }
 
     /// Counts one more symbolic link met at the end of a path; ELOOP when they are too many.

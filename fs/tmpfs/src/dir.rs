@@ -167,6 +167,20 @@ impl Dir {
     }
 }
 
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // A list instead of recursion: a tree may be deeper than the kernel stack.
+        let mut dying: Vec<Entry> = core::mem::take(&mut self.entries.get_mut().slots).into_iter().flatten().collect();
+        while let Some(entry) = dying.pop() {
+            if Arc::strong_count(&entry.inode) == 1
+                && let Some(dir) = as_dir(&entry.inode)
+            {
+                dying.extend(core::mem::take(&mut dir.entries.lock().slots).into_iter().flatten());
+            }
+        }
+    }
+}
+
 fn as_dir(inode: &Arc<dyn Inode>) -> Option<&Dir> {
     inode.as_any().downcast_ref()
 }

@@ -67,6 +67,14 @@ fn walks_give_linux_errors() {
     for i in 0..chain {
         w.symlink(&if i == 0 { String::from("d") } else { format!("c{}", i - 1) }, &format!("/c{i}")).unwrap();
     }
+    w.symlink("/d/e/../e/", "/slash").unwrap();
+    w.symlink("/d/f/", "/fslash").unwrap();
+    w.symlink("l/../../slash/..", "/mixed").unwrap();
+    for (path, want) in
+        [("/slash", Ok("/d/e")), ("/fslash", Err(ENOTDIR)), ("/mixed/e", Ok("/d/e")), ("/mixed", Ok("/d"))]
+    {
+        assert_eq!(w.lookup(path).map(|p| w.text(&p)), want.map(String::from), "{path:?}");
+    }
     assert!(w.lookup("/c39").is_ok(), "40 links are allowed");
     assert_eq!(w.lookup("/c40").err(), Some(ELOOP));
 }
@@ -484,4 +492,46 @@ fn inotify_tells_what_happened_in_a_directory() {
             .into();
     assert_eq!(seen, expected);
     assert_eq!(instance.remove(wd), Err(EINVAL));
+}
+
+#[test]
+fn growing_a_file_takes_no_space() {
+    let w = world();
+    let f = w.open("/f", 0o102, 0o600).unwrap();
+    vfs::ops::set_attr(f.path(), vfs::SetAttr { size: Some(10 << 20), ..Default::default() }).unwrap();
+    let attr = f.attr().unwrap();
+    assert_eq!((attr.size, attr.blocks), (10 << 20, 0));
+}
+
+#[test]
+fn very_deep_trees_are_dropped_without_recursion() {
+    let w = world();
+    w.mkdir("/m").unwrap();
+    w.mount("tmpfs", "/m", "nr_inodes=0").unwrap();
+    w.fs.set_cwd(w.lookup("/m").unwrap());
+    for _ in 0..20_000 {
+        w.mkdir("d").unwrap();
+        w.fs.set_cwd(w.lookup("d").unwrap());
+    }
+    w.fs.set_cwd(w.lookup("/").unwrap());
+    let dirs = w.fs.dirs();
+    let at = w.lookup("/m").unwrap();
+    namespace::umount(at, UmountFlags::DETACH, &dirs.ns, &dirs.root).unwrap();
+}
+
+#[test]
+fn a_bind_mount_keeps_what_is_mounted_below_when_its_twin_goes() {
+    let w = world();
+    for d in ["/a", "/b"] {
+        w.mkdir(d).unwrap();
+    }
+    w.mount("tmpfs", "/a", "").unwrap();
+    w.mkdir("/a/in").unwrap();
+    namespace::bind(&w.lookup("/a").unwrap(), &w.lookup("/b").unwrap(), false).unwrap();
+    w.mount("tmpfs", "/a/in", "").unwrap();
+    w.write("/a/in/f", b"x").unwrap();
+    let dirs = w.fs.dirs();
+    let b = w.lookup("/b").unwrap();
+    namespace::umount(b, UmountFlags::empty(), &dirs.ns, &dirs.root).unwrap();
+    assert_eq!(w.read("/a/in/f").unwrap(), b"x");
 }
