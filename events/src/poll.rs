@@ -38,7 +38,7 @@ const ALWAYS: PollEvents = PollEvents::ERR.union(PollEvents::HUP);
 
 impl Entry {
     /// The entry of a descriptor as poll(2) has it: a negative one is skipped, one that is not open gives `NVAL`.
-    pub fn of_fd(files: &FdTable, fd: i32, wanted: PollEvents) -> Entry {
+    pub fn of_fd(files: &Arc<FdTable>, fd: i32, wanted: PollEvents) -> Entry {
         if fd < 0 {
             return Entry { file: None, wanted, ready: PollEvents::empty() };
         }
@@ -108,7 +108,7 @@ pub struct Sets {
 }
 
 /// select(2): waits, and leaves in `sets` only what is ready. Returns how many bits are set.
-pub fn select(files: &FdTable, n: usize, sets: &mut Sets, deadline: Option<Instant>) -> Result<usize, Errno> {
+pub fn select(files: &Arc<FdTable>, n: usize, sets: &mut Sets, deadline: Option<Instant>) -> Result<usize, Errno> {
     let kinds = [SELECT_IN, SELECT_OUT, SELECT_EX];
     let mut entries = Entries::new();
     let mut fds: SmallVec<[u32; 8]> = SmallVec::new();
