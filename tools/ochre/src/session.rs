@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Exit status after `--timeout`, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
+/// Two signals within this time are one.
+const TWICE: Duration = Duration::from_millis(500);
 
 /// How the session treats the caller's streams.
 pub struct Style {
@@ -192,7 +194,7 @@ pub fn run(mut vm: Vm, style: &Style, log: SerialLog) -> Result<u8> {
         keys,
         terminal: None,
         ready: false,
-        interrupted: false,
+        interrupted: None,
         deadline: style.timeout.map(|t| Instant::now() + t),
         raw: style.raw,
     };
@@ -217,7 +219,8 @@ struct Session {
     keys: Option<UnixStream>,
     terminal: Option<Raw>,
     ready: bool,
-    interrupted: bool,
+    /// When the first signal was passed on to the command; another one ends the guest.
+    interrupted: Option<Instant>,
     deadline: Option<Instant>,
     raw: bool,
 }
@@ -236,10 +239,12 @@ impl Session {
                     let (rows, columns) = terminal::size();
                     self.control.send(&format!("W {rows} {columns}"));
                 }
-                Event::Signal(signal) if self.ready && !self.interrupted => {
-                    self.interrupted = true;
+                Event::Signal(signal) if self.ready && self.interrupted.is_none() => {
+                    self.interrupted = Some(Instant::now());
                     self.control.send(&format!("S {signal}"));
                 }
+                // Senders like timeout(1) signal the process and its group: one signal, twice.
+                Event::Signal(_) if self.interrupted.is_some_and(|at| at.elapsed() < TWICE) => {}
                 Event::Signal(signal) => {
                     return Err(Failure {
                         message: "ended by a signal".to_owned(),
