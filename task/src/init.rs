@@ -65,7 +65,10 @@ fn begin(mut cx: Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>], prepare: f
     match load(&mut cx, path, argv, envp) {
         Ok(()) => {
             // Where the emulator counts instructions, a nanosecond is one (`./x bench boot` looks for the name).
-            machine::kinfo!("boot: first program after {0} ns; counted, instructions-from-entry={0}", machine::time::now_ns());
+            machine::kinfo!(
+                "boot: first program after {0} ns; counted, instructions-from-entry={0}",
+                machine::time::now_ns()
+            );
             run::run(cx)
         }
         Err(e) => failed(path, e),

@@ -178,7 +178,7 @@ impl FileOps for Inotify {
     fn read_at(&self, f: &File, dst: &mut Dst<'_>, _off: u64) -> Result<usize, Errno> {
         let mut nonblock = f.is_nonblocking();
         loop {
-            let mut take = || {
+            let take = || {
                 let mut state = self.state.lock();
                 let first = state.events.front()?;
                 let need = HEAD + first.head.len as usize;

@@ -5,7 +5,7 @@ use super::Crate;
 use std::path::Path;
 
 /// Floor of each folder, lowest first; `fs/*` stands for every crate in it.
-const FLOORS: [(&str, u32); 20] = [
+const FLOORS: [(&str, u32); 21] = [
     ("abi", 0),
     ("lib/*", 0),
     ("machine", 1),
@@ -15,6 +15,8 @@ const FLOORS: [(&str, u32); 20] = [
     ("random", 3),
     ("events", 4),
     ("tty", 4),
+    // Shows processes, so it lies above them.
+    ("fs/procfs", 6),
     ("fs/*", 4),
     ("block/*", 4),
     ("net/*", 4),
@@ -29,12 +31,15 @@ const FLOORS: [(&str, u32); 20] = [
 ];
 
 /// Uses within one floor that are part of the design: user, used.
-const NEIGHBOURS: [(&str, &str); 5] = [
+const NEIGHBOURS: [(&str, &str); 7] = [
     ("vfs", "mm"),
     ("uring", "task"),
     // devtmpfs is a tmpfs whose nodes drivers register, terminals among them.
     ("fs/devtmpfs", "fs/tmpfs"),
     ("tty", "fs/devtmpfs"),
+    // devpts shows the ptys of the terminal layer.
+    ("fs/devpts", "tty"),
+    ("fs/devpts", "fs/devtmpfs"),
     // Socket families plug into the socket layer.
     ("net/unix", "net/core"),
 ];
