@@ -5,6 +5,7 @@ use crate::caller::Caller;
 use crate::file::File;
 use crate::poll::{PollEvents, PollTable};
 use abi::Errno;
+use abi::fcntl::cmd::{F_GETPIPE_SZ, F_SETPIPE_SZ};
 use abi::fcntl::{FallocFlags, OpenFlags};
 use core::any::Any;
 use mm::io::{Dst, Src};
@@ -83,8 +84,12 @@ pub trait FileOps: Send + Sync + Any {
         Ok(())
     }
     /// Commands of fcntl(2) that only some files know (`F_GETPIPE_SZ`, `F_SETPIPE_SZ`).
-    fn fcntl(&self, _f: &File, _cmd: u32, _arg: u64) -> Result<i64, Errno> {
-        Err(Errno::EINVAL)
+    fn fcntl(&self, _f: &File, cmd: u32, _arg: u64) -> Result<i64, Errno> {
+        match cmd {
+            // Asked of anything but a pipe (fcntl(2), EBADF).
+            F_GETPIPE_SZ | F_SETPIPE_SZ => Err(Errno::EBADF),
+            _ => Err(Errno::EINVAL),
+        }
     }
     /// A descriptor is closed (not necessarily the last).
     fn flush(&self, _f: &File) -> Result<(), Errno> {

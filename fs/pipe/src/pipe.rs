@@ -300,8 +300,8 @@ impl Pipe {
     /// F_SETPIPE_SZ: rounds up to a power of two of pages; EPERM above the limit for those without CAP_SYS_RESOURCE,
     /// EBUSY when more is held. Returns the new capacity.
     pub fn set_capacity(&self, want: u64, privileged: bool) -> Result<usize, Errno> {
-        let want = usize::try_from(want).ok().filter(|&n| n > 0 && n <= LIMIT).ok_or(Errno::EINVAL)?;
-        let slots = want.div_ceil(PAGE_SIZE).next_power_of_two();
+        let want = usize::try_from(want).ok().filter(|&n| n <= LIMIT).ok_or(Errno::EINVAL)?;
+        let slots = want.div_ceil(PAGE_SIZE).max(1).next_power_of_two();
         let mut buffers = self.buffers.lock();
         if slots > buffers.slots() && slots * PAGE_SIZE > MAX_SIZE && !privileged {
             return Err(Errno::EPERM);

@@ -55,13 +55,16 @@ impl UnixSocket {
         let nonblock = msg.flags.contains(MsgFlags::DONTWAIT);
         let deadline = self.common.deadline(false);
         loop {
-            if self.is_write_shut() || other.is_read_shut() && !other.is_closed() {
+            if self.is_write_shut() {
                 return Err(Errno::EPIPE);
             }
-            if other.is_closed() {
-                return Err(if self.kind == Kind::Dgram { Errno::ECONNREFUSED } else { Errno::EPIPE });
-            }
-            if other.takes(sndbuf) {
+            if other.takes(self) {
+                if other.is_closed() {
+                    return Err(if self.kind == Kind::Dgram { Errno::ECONNREFUSED } else { Errno::EPIPE });
+                }
+                if other.is_read_shut() {
+                    return Err(Errno::EPIPE);
+                }
                 let mut inbox = other.inbox();
                 // Another sender may have been faster; a message too many does no harm.
                 if let Some(message) = message.take() {
@@ -72,7 +75,7 @@ impl UnixSocket {
                 other.readers.wake_sync();
                 return Ok(len);
             }
-            let ready = || (other.takes(sndbuf) || other.is_closed() || other.is_read_shut()).then_some(());
+            let ready = || (other.takes(self) || self.is_write_shut()).then_some(());
             UnixSocket::wait(&other.room, nonblock, deadline, ready)?;
         }
     }
@@ -107,7 +110,6 @@ impl UnixSocket {
                 if let Some((copied, len)) = taken? {
                     let cut = copied < len;
                     msg.out_flags.set(MsgFlags::TRUNC, cut);
-                    msg.out_flags.set(MsgFlags::EOR, self.kind == Kind::SeqPacket);
                     deliver(msg, extras, self.common.is(Flag::PassCred));
                     return Ok(if msg.flags.contains(MsgFlags::TRUNC) { len } else { copied });
                 }

@@ -216,19 +216,23 @@ impl UnixSocket {
         self.readers.wake_all();
         self.room.wake_all();
     }
-    /// A sender whose buffer is `sndbuf` may add to this inbox.
-    #[inline]
-    pub fn takes(&self, sndbuf: u32) -> bool {
-        match self.kind {
-            Kind::Dgram => self.held() <= DGRAM_QUEUE,
-            _ => self.charge() < sndbuf as usize,
+    /// Whether the number of messages waiting limits `sender`, and not its buffer: it does where many may send here.
+    fn is_shared(&self, sender: &UnixSocket) -> bool {
+        self.kind == Kind::Dgram && !self.with_link(|l| l.peer.as_ref().is_some_and(|p| core::ptr::eq(&**p, sender)))
+    }
+    /// `sender` may add to this inbox.
+    pub fn takes(&self, sender: &UnixSocket) -> bool {
+        if self.is_shared(sender) {
+            self.held() <= DGRAM_QUEUE
+        } else {
+            self.charge() < sender.common.sndbuf() as usize
         }
     }
-    /// Whether the sender with this buffer counts as writable for poll: a quarter used at most.
-    fn is_roomy(&self, sndbuf: u32) -> bool {
-        match self.kind {
-            Kind::Dgram => self.held() <= DGRAM_QUEUE,
-            _ => self.charge().saturating_mul(4) <= sndbuf as usize,
+    /// Whether `sender` counts as writable for poll: a quarter of its buffer used at most.
+    fn is_roomy(&self, sender: &UnixSocket) -> bool {
+        match self.is_shared(sender) {
+            true => self.held() <= DGRAM_QUEUE,
+            false => self.charge().saturating_mul(4) <= sender.common.sndbuf() as usize,
         }
     }
     /// Waits on `queue` within the socket's time limit.
@@ -254,6 +258,7 @@ impl UnixSocket {
         let sndbuf = self.link.lock().peer.as_ref().map_or(u32::MAX, |p| p.common.sndbuf()) as usize;
         let roomy = |charge: usize| charge.saturating_mul(4) <= sndbuf;
         let crossed = match self.kind {
+            // Senders that are not the peer count messages.
             Kind::Dgram => inbox.charge() < before,
             _ => !roomy(before) && roomy(inbox.charge()),
         };
@@ -283,7 +288,7 @@ impl UnixSocket {
         let writable = match &peer {
             Some(peer) => {
                 table.listen(&peer.room);
-                peer.is_closed() || peer.is_roomy(self.common.sndbuf())
+                peer.is_closed() || peer.is_roomy(self)
             }
             None => true,
         };

@@ -64,7 +64,7 @@ impl UnixSocket {
             if deadline.is_none() {
                 deadline = self.common.deadline(false);
             }
-            let ready = || (peer.takes(sndbuf) || broken()).then_some(());
+            let ready = || (peer.charge() < sndbuf as usize || broken()).then_some(());
             if let Err(e) = UnixSocket::wait(&peer.room, nonblock, deadline, ready) {
                 return progress(done, e);
             }
