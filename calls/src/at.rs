@@ -2,7 +2,7 @@
 
 use abi::Errno;
 use abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, ResolveFlags};
-use mm::user::{PathBuf, UserCStr};
+use mm::user::UserCStr;
 use task::Cx;
 use vfs::{Path, Start, walk};
 
@@ -14,9 +14,7 @@ pub fn with_path<R>(
     path: UserCStr,
     f: impl FnOnce(&Start<'_>, &[u8]) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
-    let mut text = PathBuf::new();
-    path.read_path(cx.mm(), &mut text)?;
-    with_text(cx, dirfd, &text, ResolveFlags::empty(), f)
+    path.with_path(cx.mm(), |text| with_text(cx, dirfd, text, ResolveFlags::empty(), f))
 }
 
 /// The same for a path already copied in, with limits on its resolution.
@@ -41,12 +39,12 @@ pub fn with_text<R>(
 /// Looks a path up for a call that acts on what it finds. With `AT_EMPTY_PATH` in `flags` the empty path is the descriptor itself.
 #[inline]
 pub fn lookup(cx: &Cx, dirfd: i32, path: UserCStr, flags: u32, follow: bool) -> Result<Path, Errno> {
-    let mut text = PathBuf::new();
-    path.read_path(cx.mm(), &mut text)?;
-    if text.is_empty() && flags & AT_EMPTY_PATH != 0 {
-        return place_of(cx, dirfd);
-    }
-    with_text(cx, dirfd, &text, ResolveFlags::empty(), |start, text| walk::lookup(start, text, follow))
+    path.with_path(cx.mm(), |text| {
+        if text.is_empty() && flags & AT_EMPTY_PATH != 0 {
+            return place_of(cx, dirfd);
+        }
+        with_text(cx, dirfd, text, ResolveFlags::empty(), |start, text| walk::lookup(start, text, follow))
+    })
 }
 
 /// The place behind a descriptor, `O_PATH` included, or the working directory.

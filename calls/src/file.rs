@@ -7,7 +7,7 @@ use abi::fcntl::{self, AT_FDCWD, FOwnerEx, OpenFlags, OpenHow, cmd, mfd};
 use abi::resource::Resource;
 use alloc::sync::Arc;
 use machine::VirtAddr;
-use mm::user::{PathBuf, UserCStr, UserPtr, UserSlice};
+use mm::user::{UserCStr, UserPtr, UserSlice};
 use task::Cx;
 use tmpfs::MemfdKind;
 use vfs::file::Owner;
@@ -36,9 +36,7 @@ fn do_open(cx: &Cx, dirfd: i32, text: &[u8], how: &How, resolve: u64) -> Result<
 /// openat(2).
 pub fn openat(cx: &mut Cx, dirfd: i32, path: UserCStr, flags: u32, mode: u32) -> Result<i32, Errno> {
     let how = How::from_open(flags, mode, cx.fs().umask())?;
-    let mut text = PathBuf::new();
-    path.read_path(cx.mm(), &mut text)?;
-    do_open(cx, dirfd, &text, &how, 0)
+    path.with_path(cx.mm(), |text| do_open(cx, dirfd, text, &how, 0))
 }
 
 /// open(2).
@@ -84,9 +82,7 @@ pub fn openat2(cx: &mut Cx, dirfd: i32, path: UserCStr, how: UserPtr<OpenHow>, s
     let how = read_extensible(cx, how, size, size_of::<OpenHow>())?;
     let open_how = How::from_openat2(how.flags, how.mode, cx.fs().umask())?;
     check_resolve(how.resolve)?;
-    let mut text = PathBuf::new();
-    path.read_path(cx.mm(), &mut text)?;
-    do_open(cx, dirfd, &text, &open_how, how.resolve)
+    path.with_path(cx.mm(), |text| do_open(cx, dirfd, text, &open_how, how.resolve))
 }
 
 /// close(2).

@@ -176,6 +176,20 @@ impl UserCStr {
     pub const fn is_null(self) -> bool {
         self.0.0 == 0
     }
+    /// Calls `f` with a path name, without its NUL; one of usual length never leaves the stack. ENAMETOOLONG at [`PATH_MAX`] bytes,
+    /// NUL included.
+    #[inline]
+    pub fn with_path<R>(self, mm: &Mm, f: impl FnOnce(&[u8]) -> Result<R, Errno>) -> Result<R, Errno> {
+        let mut chunk = [0u8; PATH_INLINE];
+        match mm.read_cstr(self.0, &mut chunk)? {
+            Some(len) => f(chunk.get(..len).unwrap_or_default()),
+            None => {
+                let mut long = PathBuf::new();
+                self.read_path(mm, &mut long)?;
+                f(&long)
+            }
+        }
+    }
     /// Copies a path name in, without its NUL. ENAMETOOLONG at [`PATH_MAX`] bytes, NUL included.
     pub fn read_path(self, mm: &Mm, out: &mut PathBuf) -> Result<(), Errno> {
         out.clear();

@@ -18,11 +18,12 @@ use crate::clock;
 use crate::cred::{Cap, Cred};
 use crate::fileops::FileOps;
 use crate::path::Path;
+pub use crate::permission::{generic_permission, may, without_setid};
 use crate::rare::Rare;
 use crate::superblock::SuperBlock;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::stat::{S_IALLUGO, S_IFMT, S_ISGID, S_ISUID};
+use abi::stat::S_IALLUGO;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -281,16 +282,6 @@ impl InodeBase {
     }
 }
 
-/// What an access wants: the bits of access(2).
-pub mod may {
-    /// Execute, or search a directory.
-    pub const EXEC: u32 = 1;
-    /// Write.
-    pub const WRITE: u32 = 2;
-    /// Read.
-    pub const READ: u32 = 4;
-}
-
 /// An object of a file system. `name` arguments are single components of 1 to 255 bytes without `/`.
 pub trait Inode: Send + Sync + Any {
     /// The common attributes.
@@ -477,43 +468,4 @@ impl dyn Inode {
     pub fn owner_or_capable(&self, cred: &Cred) -> bool {
         self.base().uid() == cred.fsuid || cred.capable(Cap::Fowner)
     }
-}
-
-/// The rules of path_resolution(7), "Permissions": owner, then group, then others, then capabilities.
-pub fn generic_permission(base: &InodeBase, cred: &Cred, mask: u32) -> Result<(), Errno> {
-    let mode = base.mode();
-    let bits = if cred.fsuid == base.uid() {
-        mode >> 6
-    } else if cred.in_group(base.gid()) {
-        mode >> 3
-    } else {
-        mode
-    };
-    if mask & !bits & 7 == 0 {
-        return Ok(());
-    }
-    if base.kind() == FileType::Directory {
-        if mask & may::WRITE == 0 && cred.capable(Cap::DacReadSearch) || cred.capable(Cap::DacOverride) {
-            return Ok(());
-        }
-        return Err(Errno::EACCES);
-    }
-    if mask == may::READ && cred.capable(Cap::DacReadSearch) {
-        return Ok(());
-    }
-    if (mask & may::EXEC == 0 || mode & 0o111 != 0) && cred.capable(Cap::DacOverride) {
-        return Ok(());
-    }
-    Err(Errno::EACCES)
-}
-
-/// The mode a write or a change of owner leaves: set-user-id goes, set-group-id goes from group-executable files (inode(7)).
-pub fn without_setid(mode: u32) -> u32 {
-    let drop_sgid = mode & 0o010 != 0;
-    mode & !S_ISUID & !(if drop_sgid { S_ISGID } else { 0 })
-}
-
-/// Whether the mode is a valid argument of mknod-like calls: a known type.
-pub fn type_bits(mode: u32) -> u32 {
-    mode & S_IFMT
 }

@@ -43,6 +43,7 @@ pub mod notify;
 pub mod open;
 pub mod ops;
 pub mod path;
+pub mod permission;
 pub mod poll;
 pub mod propagate;
 mod rare;
