@@ -161,20 +161,24 @@ pub fn alloc_zeroed() -> Result<Frame, OutOfFrames> {
     Ok(frame)
 }
 
+/// How often an allocation lets others run, so that the victim of the out-of-memory handler can die, before it fails.
+const PATIENCE: usize = 64;
+
 #[cold]
 fn alloc_hard() -> Result<Frame, OutOfFrames> {
-    for _ in 0..8 {
+    for _ in 0..PATIENCE {
         let freed = reclaim::shrink(BATCH);
         drain();
         if let Ok(frame) = Frame::alloc() {
             return Ok(frame);
         }
-        if freed == 0 {
+        if freed > 0 {
+            continue;
+        }
+        if !OOM.get().is_some_and(|choose_victim| choose_victim()) || sched::with_current(|t| t.fatal()) {
             break;
         }
-    }
-    if let Some(handler) = OOM.get() {
-        handler();
+        sched::yield_now();
     }
     Frame::alloc()
 }
