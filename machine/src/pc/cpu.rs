@@ -28,9 +28,9 @@ pub struct Cpu {
     /// Spare word for the system call entry.
     pub scratch: Cell<u64>,
     /// Identity of the `FpuState` whose registers (and segment bases) this CPU holds.
-    pub fpu_owner: Cell<*mut u8>,
+    pub fpu_owner: AtomicPtr<u8>,
     /// User mode ran since the owner's registers were last saved.
-    pub fpu_dirty: Cell<bool>,
+    pub fpu_dirty: AtomicBool,
     /// The active user space (one counted reference), null in kernel threads.
     pub space: Cell<*const AddressSpace>,
     /// The running thread (one counted reference).
@@ -81,8 +81,8 @@ impl Cpu {
             event: Cell::new(0),
             kernel_rsp: Cell::new(0),
             scratch: Cell::new(0),
-            fpu_owner: Cell::new(core::ptr::null_mut()),
-            fpu_dirty: Cell::new(false),
+            fpu_owner: AtomicPtr::new(core::ptr::null_mut()),
+            fpu_dirty: AtomicBool::new(false),
             space: Cell::new(core::ptr::null()),
             current: Cell::new(core::ptr::null()),
             previous: Cell::new(core::ptr::null()),

@@ -108,10 +108,11 @@ unsafe fn save_registers(area: *mut u8) {
 /// The running thread is about to be switched away from. Interrupts are off.
 #[inline]
 pub fn leave(cpu: &Cpu) {
-    if cpu.fpu_dirty.replace(false) {
-        // SAFETY: dirty is set only while the owner's thread runs on this CPU, and its state clears it when it is dropped or
-        // replaced, so the owner is alive and its registers are here.
-        unsafe { save_registers(cpu.fpu_owner.get()) };
+    if cpu.fpu_dirty.load(Ordering::Relaxed) {
+        // SAFETY: dirty is set when the owner's registers are loaded here. A state that is dropped on this CPU clears it, and
+        // one that is dropped elsewhere while it is set never frees its area (see `Drop`).
+        unsafe { save_registers(cpu.fpu_owner.load(Ordering::Relaxed)) };
+        cpu.fpu_dirty.store(false, Ordering::Release);
     }
 }
 
@@ -160,7 +161,7 @@ impl FpuState {
 
     #[inline]
     fn live(&self, cpu: &Cpu) -> bool {
-        cpu.fpu_owner.get() == self.area.as_ptr() && self.cpu == cpu.id.get()
+        cpu.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr() && self.cpu == cpu.id.get()
     }
 
     /// Makes the registers of `cpu` (this one) this thread's. Interrupts are off.
@@ -171,7 +172,7 @@ impl FpuState {
         } else if *fs != self.fs || *gs != self.gs {
             self.load_bases(*fs, *gs);
         }
-        cpu.fpu_dirty.set(true);
+        cpu.fpu_dirty.store(true, Ordering::Relaxed);
     }
 
     #[cold]
@@ -191,7 +192,7 @@ impl FpuState {
             *gs = own_gs;
         }
         self.load_bases(*fs, *gs);
-        cpu.fpu_owner.set(self.area.as_ptr());
+        cpu.fpu_owner.store(self.area.as_ptr(), Ordering::Relaxed);
         self.cpu = cpu.id.get();
     }
 
@@ -243,9 +244,9 @@ impl FpuState {
     fn detach(&mut self) {
         let irq = crate::cpu::IrqOff::new();
         let cpu = super::cpu::current();
-        if cpu.fpu_owner.get() == self.area.as_ptr() {
-            cpu.fpu_owner.set(core::ptr::null_mut());
-            cpu.fpu_dirty.set(false);
+        if cpu.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr() {
+            cpu.fpu_owner.store(core::ptr::null_mut(), Ordering::Relaxed);
+            cpu.fpu_dirty.store(false, Ordering::Relaxed);
         }
         drop(irq);
         self.cpu = NO_CPU;
@@ -336,7 +337,14 @@ impl FpuState {
 
 impl Drop for FpuState {
     fn drop(&mut self) {
+        let last = super::cpu::of(self.cpu as usize);
         self.detach();
+        // A context handed to another CPU straight after it ran is still to be saved where it ran: its area must stay.
+        if last.is_some_and(|c| {
+            c.fpu_dirty.load(Ordering::Acquire) && c.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr()
+        }) {
+            return;
+        }
         // SAFETY: allocated with this layout (its size is fixed before the first thread exists).
         unsafe { dealloc(self.area.as_ptr(), layout()) }
     }
