@@ -58,7 +58,7 @@ impl CpuItimer {
         }
         self.next = match self.interval {
             0 => 0,
-            step => self.next + ((now - self.next) / step + 1) * step,
+            step => self.next.saturating_add(((now - self.next) / step + 1).saturating_mul(step)),
         };
         true
     }

@@ -120,7 +120,7 @@ impl PosixTimer {
                 let next = match state.interval {
                     0 => next,
                     _ if now < next => next,
-                    step => next + (late / step + 1) * step,
+                    step => next.saturating_add((late / step + 1).saturating_mul(step)),
                 };
                 next.saturating_sub(now).max(1)
             }
@@ -174,7 +174,7 @@ impl PosixTimer {
             0 => 0,
             step => {
                 passed = (now - state.next) / step + 1;
-                state.next + passed * step
+                state.next.saturating_add(passed.saturating_mul(step))
             }
         };
         let (Some(signal), Some(process)) = (self.notify.signal, self.process.upgrade()) else { return };
