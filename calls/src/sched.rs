@@ -57,7 +57,7 @@ pub fn sched_setaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> R
 /// sched_getaffinity(2)
 pub fn sched_getaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> Result<i32, Errno> {
     let cpus = machine::cpu::count();
-    if len.saturating_mul(8) < cpus || len % 8 != 0 {
+    if len.saturating_mul(8) < cpus || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     let task = if pid == 0 { cx.task.clone() } else { tree::find_task(pid).ok_or(Errno::ESRCH)? };

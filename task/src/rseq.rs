@@ -67,7 +67,7 @@ pub fn register(cx: &mut Cx, area: u64, len: u32, flags: u32, signature: u32) ->
             () => Errno::EBUSY,
         });
     }
-    if len < AREA_SIZE || area % ALIGN != 0 {
+    if len < AREA_SIZE || !area.is_multiple_of(ALIGN) {
         return Err(Errno::EINVAL);
     }
     if area == 0 || area.checked_add(u64::from(len)).is_none_or(|end| end > USER_MAX) {

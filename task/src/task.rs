@@ -18,6 +18,9 @@ pub const COMM_LEN: usize = 16;
 /// A thread's name.
 pub type Comm = [u8; COMM_LEN];
 
+/// Work left for a thread to do on its way to user mode.
+pub type Note = Box<dyn FnOnce(&mut crate::Cx) + Send>;
+
 /// What a thread uses.
 #[derive(Clone)]
 pub struct Handles {
@@ -41,7 +44,7 @@ pub(crate) struct Shared {
     /// Waiter of a vfork, told when this thread leaves the borrowed address space.
     vfork: Option<Arc<Completion>>,
     /// Work other floors left for this thread to do before it returns to user mode.
-    notes: Vec<Box<dyn FnOnce(&mut crate::Cx) + Send>>,
+    notes: Vec<Note>,
 }
 
 /// One thread.
@@ -230,7 +233,7 @@ impl Task {
         }
     }
     /// Leaves `f` to be run by this thread on its way to user mode. False when the thread has exited.
-    pub fn note(&self, f: Box<dyn FnOnce(&mut crate::Cx) + Send>) -> bool {
+    pub fn note(&self, f: Note) -> bool {
         let mut shared = self.shared.lock();
         if shared.handles.is_none() || shared.notes.try_reserve(1).is_err() {
             return false;
@@ -241,7 +244,7 @@ impl Task {
         self.nudge();
         true
     }
-    pub(crate) fn take_notes(&self) -> Vec<Box<dyn FnOnce(&mut crate::Cx) + Send>> {
+    pub(crate) fn take_notes(&self) -> Vec<Note> {
         self.work.clear(work::NOTE);
         core::mem::take(&mut self.shared.lock().notes)
     }

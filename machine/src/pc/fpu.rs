@@ -317,7 +317,7 @@ impl FpuState {
             let mut bv = [0u8; 8];
             bv.copy_from_slice(&header[..8]);
             let bv = u64::from_le_bytes(bv);
-            if bv & !mask != 0 || header[8..].iter().any(|b| *b != 0) {
+            if bv & !mask != 0 || header[8..].chunks_exact(8).any(|w| w != [0; 8]) {
                 return Err(BadXstate);
             }
         }

@@ -63,7 +63,7 @@ impl Strings {
 
 /// What arguments and environment may take under a stack limit (execve(2), "Limits on size of arguments").
 pub fn size_limit(stack_limit: u64) -> u64 {
-    (stack_limit / 4).min(STACK_CEILING / 4 * 3).max(ARG_MAX)
+    (stack_limit / 4).clamp(ARG_MAX, STACK_CEILING / 4 * 3)
 }
 
 /// Refuses arguments and environment beyond that.

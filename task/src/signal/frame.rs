@@ -209,21 +209,32 @@ fn load_xstate(cx: &mut Cx, from: u64) -> Result<(), Errno> {
         image.try_reserve_exact(size - image.len()).map_err(|_| Errno::EFAULT)?;
         image.resize(size, 0);
     }
-    let fx_size = FX_SIZE.min(size);
-    let (fx, rest) = image.split_at_mut_checked(fx_size).ok_or(Errno::EFAULT)?;
-    cx.mm().read_bytes(VirtAddr(from), fx)?;
-    let rest = rest.get_mut(..size - fx_size).unwrap_or_default();
-    let mut used = fx_size;
-    if has_extended_part(fx, size) {
-        cx.mm().read_bytes(VirtAddr(from.wrapping_add(fx_size as u64)), rest)?;
-        let magic2 = rest.len().checked_sub(4).and_then(|at| u32::read_from_bytes(rest.get(at..)?).ok());
-        if magic2 == Some(FP_XSTATE_MAGIC2) {
-            used = size;
-        }
-    }
+    let used = read_xstate(cx, from, image.get_mut(..size).unwrap_or_default());
+    let Ok(used) = used else {
+        cx.signal.xstate = image;
+        return Err(Errno::EFAULT);
+    };
     let loaded = cx.user.set_xstate(image.get(..used));
     cx.signal.xstate = image;
     loaded.map_err(|_| Errno::EFAULT)
+}
+
+/// Reads an image and tells how much of it counts: all, or the legacy part when the rest is not there or not marked as ours.
+fn read_xstate(cx: &Cx, from: u64, image: &mut [u8]) -> Result<usize, Errno> {
+    let size = image.len();
+    let whole = cx.mm().read_bytes(VirtAddr(from), image).is_ok();
+    let fx = image.get_mut(..FX_SIZE.min(size)).unwrap_or_default();
+    if !whole {
+        cx.mm().read_bytes(VirtAddr(from), fx)?;
+    }
+    if !has_extended_part(fx, size) {
+        return Ok(fx.len());
+    }
+    if !whole {
+        return Err(Errno::EFAULT);
+    }
+    let magic2 = size.checked_sub(4).and_then(|at| u32::read_from_bytes(image.get(at..)?).ok());
+    Ok(if magic2 == Some(FP_XSTATE_MAGIC2) { size } else { FX_SIZE.min(size) })
 }
 
 /// The legacy part says that as much extended state follows as this machine writes.
