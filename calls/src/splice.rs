@@ -96,6 +96,10 @@ fn transfer(cx: &Cx, from: &mut End, to: &mut End, count: usize) -> Result<usize
         if put < got || from_stream {
             break;
         }
+        sched::cond_resched();
+        if sched::with_current(|thread| thread.interrupted()) {
+            break;
+        }
     }
     Ok(done)
 }

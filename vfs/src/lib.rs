@@ -1,7 +1,7 @@
 //! The virtual file system: one tree of names over many file systems, and the open files of processes.
 //!
 //! - [`inode`] is what a file system implements, [`superblock`] an instance of one, [`fileops`] what can be opened.
-//! - [`dentry`] caches the names, [`mount`] and [`namespace`] join instances to one tree, [`walk`] finds a place in it from text, [`open`]
+//! - [`dentry`] caches the names (bounded by [`dcache`]), [`mount`] and [`namespace`] join instances to one tree, [`walk`] finds a place in it from text, [`open`]
 //!   and [`ops`] act on it by the rules of permission.
 //! - [`file`] is an open file, [`fdtable`] the descriptors of a process, [`fscontext`] its root and working directory.
 //! - [`locks`], [`notify`] (with [`inotify`]) and [`poll`] are what programs ask of open files besides data; [`devices`] and [`anon`] are files without
@@ -38,6 +38,7 @@ pub mod inode;
 pub mod inotify;
 pub mod locks;
 pub mod mount;
+mod name;
 pub mod namespace;
 pub mod notify;
 pub mod open;
@@ -76,6 +77,6 @@ pub use walk::Start;
 
 /// Prepares the dentry cache: called once at boot, after memory, with a random number.
 pub fn init(seed: u64) {
-    dentry::seed_names(seed);
+    name::seed_names(seed);
     mm::pagecache::reclaim::register_shrinker(dcache::shrink);
 }

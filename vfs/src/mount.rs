@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use machine::sync::SpinLock;
 
 bitflags! {
@@ -82,10 +82,18 @@ pub struct Mount {
 static NEXT_ID: AtomicU32 = AtomicU32::new(20);
 static NEXT_UNIQUE_ID: AtomicU64 = AtomicU64::new(0x8000_0001);
 
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// Mounts that exist now, attached or not.
+pub fn live() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
 impl Mount {
     /// A mount of the tree below `root` that is not attached anywhere yet. `source` is what /proc/mounts shows as the device.
     pub fn new(root: Arc<Dentry>, source: &[u8], flags: MntFlags) -> Arc<Mount> {
         root.sb().mounted();
+        LIVE.fetch_add(1, Ordering::Relaxed);
         Arc::new(Mount {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             unique_id: NEXT_UNIQUE_ID.fetch_add(1, Ordering::Relaxed),
@@ -229,6 +237,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
         self.sb.unmounted();
     }
 }

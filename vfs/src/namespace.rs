@@ -4,7 +4,7 @@
 
 use crate::attr::FileType;
 use crate::dentry::Dentry;
-use crate::mount::{MntFlags, Mount};
+use crate::mount::{self, MntFlags, Mount};
 use crate::path::Path;
 use crate::propagate::{self, Propagation, PropagationType};
 use crate::superblock::{MountRequest, SbFlags, find_fs};
@@ -19,7 +19,7 @@ use machine::sync::SpinLock;
 static TREE: sched::Mutex<()> = sched::Mutex::new(());
 static NEXT_NS: AtomicU32 = AtomicU32::new(0xf000_0001);
 
-/// More mounts than this no namespace holds (`fs.mount-max`).
+/// More mounts than this there never are (Linux bounds each namespace by `fs.mount-max`).
 const MAX_MOUNTS: usize = 100_000;
 
 /// A tree of mounts that processes see as a whole.
@@ -115,7 +115,7 @@ pub(crate) fn copy_tree(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool) -> Res
             if !at.dentry.is_below(new.root()) || !all && propagate::of(&child).unbindable {
                 continue;
             }
-            if pairs.len() >= MAX_MOUNTS {
+            if mount::live() >= MAX_MOUNTS {
                 dissolve(&top);
                 return Err(Errno::ENOSPC);
             }
@@ -156,6 +156,9 @@ fn topmost(at: &Path) -> Path {
 
 /// Makes an instance of the file system `fs_type` and a mount of it that is not attached.
 pub fn new_mount(fs_type: &[u8], request: &MountRequest<'_>, flags: MntFlags) -> Result<Arc<Mount>, Errno> {
+    if mount::live() >= MAX_MOUNTS {
+        return Err(Errno::ENOSPC);
+    }
     // "fuse.sshfs"-like subtypes name the part before the dot.
     let name = fs_type.split(|&b| b == b'.').next().unwrap_or_default();
     let fs = find_fs(name).ok_or(Errno::ENODEV)?;
@@ -175,6 +178,9 @@ pub fn bind(from: &Path, at: &Path, recursive: bool) -> Result<(), Errno> {
     let _tree = TREE.lock();
     if propagate::of(&from.mnt).unbindable {
         return Err(Errno::EINVAL);
+    }
+    if mount::live() >= MAX_MOUNTS {
+        return Err(Errno::ENOSPC);
     }
     let tree =
         if recursive { copy_tree(&from.mnt, &from.dentry, false)? } else { copy_one(&from.mnt, from.dentry.clone()) };

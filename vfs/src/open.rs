@@ -163,7 +163,7 @@ fn open_tmpfile(start: &Start<'_>, path: &[u8], how: &How, caller: &Caller<'_>) 
     let mode = how.mode & !how.umask & S_IALLUGO | S_IFREG;
     let inode = dir.inode().tmpfile(mode, caller.cred)?;
     let name = alloc::format!("#{}", inode.base().ino());
-    let dentry = Dentry::unhashed(inode, &dir.dentry, name.as_bytes());
+    let dentry = Dentry::unhashed(inode, &dir.dentry, name.as_bytes(), !how.flags.contains(OpenFlags::EXCL));
     let how = How { flags: how.flags - OpenFlags::DIRECTORY, ..*how };
     open_found(Path { mnt: dir.mnt, dentry }, &how, caller, true)
 }

@@ -202,7 +202,7 @@ pub fn link(old: &Path, start: &Start<'_>, path: &[u8]) -> Result<(), Errno> {
     if target.is_dir() {
         return Err(Errno::EPERM);
     }
-    if target.base().nlink() == 0 && !old.dentry.is_deleted() {
+    if target.base().nlink() == 0 && !old.dentry.is_linkable() {
         return Err(Errno::ENOENT);
     }
     inode.link(last.name, target)?;

@@ -6,6 +6,9 @@ use crate::mount::Mount;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// Texts longer than this are cut at their front: no call passes on more than PATH_MAX bytes.
+const LONGEST: usize = 2 * mm::user::PATH_MAX;
+
 /// A dentry as seen through a mount.
 #[derive(Clone)]
 pub struct Path {
@@ -60,6 +63,9 @@ impl Path {
                     }
                     None => break false,
                 }
+            }
+            if out.len() > LONGEST {
+                break true;
             }
             let (parent, name) = at.dentry.parent_and_name();
             out.extend(name.iter().rev());

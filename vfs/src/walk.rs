@@ -7,9 +7,10 @@
 
 use crate::attr::FileType;
 use crate::cred::Cred;
-use crate::dentry::{Cached, Dentry, first_component};
+use crate::dentry::{Cached, Dentry};
 use crate::inode::Inode;
 use crate::mount::MntFlags;
+use crate::name::first_component;
 use crate::path::Path;
 use crate::superblock::SbFlags;
 use abi::Errno;

@@ -167,7 +167,12 @@ impl FileOps for RegularFile {
         if grows && self.has_seal(seal::GROW) {
             return Err(Errno::EPERM);
         }
-        cache.preallocate(off / PAGE, end.div_ceil(PAGE))?;
+        if let Err(e) = cache.preallocate(off / PAGE, end.div_ceil(PAGE)) {
+            // What lies past the old end was certainly not there before.
+            let old_end = cache.size().next_multiple_of(PAGE);
+            cache.punch(off.max(old_end), end.max(old_end));
+            return Err(e);
+        }
         if grows {
             cache.set_size(end);
         }
