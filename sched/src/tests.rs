@@ -104,6 +104,22 @@ fn wake_one_wakes_in_order_of_arrival() {
 }
 
 #[test]
+fn a_waiter_woken_in_vain_leaves_no_entry_behind() {
+    let queue = Arc::new(WaitQueue::new());
+    let go = Arc::new(AtomicU32::new(0));
+    let (q, g) = (queue.clone(), go.clone());
+    let sleeper = start(move || q.wait(|| (g.load(Acquire) == 1).then_some(())));
+    sleep_until(now() + MS).expect("no signal");
+    assert!(queue.wake_one());
+    sleep_until(now() + MS).expect("no signal");
+    assert!(queue.is_watched());
+    go.store(1, Release);
+    assert!(sleeper.wake());
+    sleep_until(now() + MS).expect("no signal");
+    assert!(!queue.is_watched());
+}
+
+#[test]
 fn a_mutex_excludes_across_sleeps() {
     let mutex = Arc::new(Mutex::new(0));
     let done = Arc::new(Completion::new());
