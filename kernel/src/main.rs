@@ -6,5 +6,6 @@ machine::entry!(ochre_kernel::main);
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    println!("The kernel image is built for x86_64-unknown-none: ./x build");
+    // The image itself is built for x86_64-unknown-none: `./x build`.
+    print!("{}", ochre_kernel::table::markdown());
 }

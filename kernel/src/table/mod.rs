@@ -5,9 +5,11 @@
 //! The function's own signature gives the types: each register is decoded once, here, through [`FromReg`].
 
 mod decode;
+mod page;
 mod rows;
 
 pub use decode::{FromReg, IntoRet};
+pub use page::markdown;
 pub use rows::{ROWS, dispatch};
 
 /// How a trace shows an argument (and how the fuzzer makes one up).
