@@ -118,7 +118,7 @@ impl UnixSocket {
         let end = UnixSocket::new(self.kind);
         end.join(me, Some(cred));
         let (name, listener) = {
-            // The new end is private until it is in the backlog; only one shared link is locked at a time.
+            // The new end is private until it is in the backlog.
             let (name, listener) = other.with_link(|l| {
                 if l.phase != Phase::Listening || other.is_closed() || other.is_read_shut() {
                     return Err(Errno::ECONNREFUSED);

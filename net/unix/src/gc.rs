@@ -8,8 +8,10 @@
 //!
 //! Lock order: the sockets' inboxes (one at a time) before `FLYING`.
 
+use crate::queue::Message;
 use crate::socket::UnixSocket;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +25,41 @@ static FLYING: SpinLock<Vec<Weak<File>>> = SpinLock::new(Vec::new());
 static DUE: AtomicBool = AtomicBool::new(false);
 /// Counts receives that took files out of an inbox: a collection that saw it change knows nothing for certain.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// Messages of closed sockets, to be dropped by the worker.
+static BURIED: SpinLock<Vec<VecDeque<Message>>> = SpinLock::new(Vec::new());
+/// The worker is on its way or at work.
+static DIGGING: AtomicBool = AtomicBool::new(false);
+
+/// Drops the messages of a closed socket. Those with files are left to a worker: a file may be the last reference to a socket
+/// whose messages hold the next, and a chain of any length must not nest on one kernel stack.
+pub fn bury(messages: VecDeque<Message>) {
+    if !messages.iter().any(Message::has_files) {
+        return;
+    }
+    BURIED.lock().push(messages);
+    if !DIGGING.swap(true, Ordering::AcqRel) {
+        sched::defer(Box::new(dig));
+    }
+}
+
+/// The worker: drops one socket's messages after the other; what their files let go of joins the queue.
+pub fn dig() {
+    loop {
+        let next = BURIED.lock().pop();
+        match next {
+            Some(messages) => drop(messages),
+            None => {
+                DIGGING.store(false, Ordering::Release);
+                // Someone may have come between the look and the store.
+                if BURIED.lock().is_empty() || DIGGING.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        }
+        sched::cond_resched();
+    }
+}
 
 /// The Unix socket behind a file.
 fn socket_of(file: &File) -> Option<&UnixSocket> {
@@ -132,7 +169,7 @@ pub fn collect() {
                 socket.publish(&inbox);
                 rest
             };
-            drop(rest);
+            bury(rest);
         }
     }
 }

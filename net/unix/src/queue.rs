@@ -75,6 +75,10 @@ impl Message {
         }
         Ok(dst.done() - start)
     }
+    /// Files go along.
+    pub fn has_files(&self) -> bool {
+        !self.files().is_empty()
+    }
     fn files(&self) -> &[Arc<File>] {
         self.attached.as_ref().map_or(&[], |a| &a.files)
     }

@@ -3,9 +3,9 @@
 //! Data goes straight into the receiver's inbox: a sender copies from user memory under the peer's `inbox` lock, a receiver
 //! copies out under its own. `held` and `charge` repeat the inbox's figures so that sleepers and poll need no lock.
 //!
-//! Lock order: `inbox` (sleeping; copies may fault under it) before `link` (spin) before the wait queues' own locks. Two
-//! `link`s are only taken together while a pair is made, oldest object first being impossible to deadlock because the new one
-//! is not yet shared. A socket's peer is an owning reference in both directions; closing takes both out.
+//! Lock order: `inbox` (sleeping; copies may fault under it) before `link` (spin) before the wait queues' own locks. No two
+//! inboxes and no two links are ever held at once. A socket's peer is an owning reference in both directions; closing takes
+//! it out.
 
 use crate::name::{self, Name};
 use crate::queue::Inbox;
@@ -326,7 +326,7 @@ impl UnixSocket {
             }
             embryo.release();
         }
-        drop(rest);
+        crate::gc::bury(rest);
         crate::gc::after_close();
     }
 
