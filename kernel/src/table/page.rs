@@ -7,7 +7,9 @@ use core::fmt::Write;
 /// Every row as a Markdown table.
 pub fn markdown() -> String {
     let full = ROWS.iter().filter(|r| r.support == Support::Full).count();
-    let mut out = String::from("# System calls\n\nMade from the call table (`kernel/src/table/rows.rs`) by `cargo run -p ochre-kernel`.\n\n");
+    let mut out = String::from(
+        "# System calls\n\nMade from the call table (`kernel/src/table/rows.rs`) by `cargo run -p ochre-kernel`.\n\n",
+    );
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
@@ -33,7 +35,8 @@ mod tests {
     use std::path::Path;
 
     fn file(name: &str) -> String {
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)).expect("the file is in the tree")
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name))
+            .expect("the file is in the tree")
     }
 
     #[test]
@@ -46,5 +49,4 @@ mod tests {
         let count = alloc::format!("{} system calls", ROWS.len());
         assert!(file("README.md").contains(&count), "the README shall say `{count}`");
     }
-
 }
