@@ -123,5 +123,5 @@ pub fn ensure() -> Result<Recipe> {
 /// Runs a cargo command; its own messages are the explanation of a failure.
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
     let status = command.status().context(what)?;
-    if status.success() { Ok(()) } else { fail(format!("{what} failed (see above)")) }
+    if status.success() { Ok(()) } else { fail(format!("{what} failed ({status}; see above)")) }
 }
