@@ -7,7 +7,7 @@
 //! The per-CPU cache is only ever try-locked, so that an interrupt that allocates while its CPU's cache is in use goes to
 //! the buddy allocator, whose lock masks interrupts.
 
-use crate::pagecache::reclaim;
+use crate::pagecache::reclaim::{self, Effort};
 use buddy::Buddy;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use machine::Pfn;
@@ -33,6 +33,8 @@ struct Source {
     reserve: AtomicU64,
     /// Set when free memory falls under twice the reserve; [`relieve`] clears it.
     low: AtomicBool,
+    /// No use to relieve before this time.
+    pause_until: AtomicU64,
 }
 
 static SOURCE: Source = Source {
@@ -42,6 +44,7 @@ static SOURCE: Source = Source {
     total: AtomicU64::new(0),
     reserve: AtomicU64::new(0),
     low: AtomicBool::new(false),
+    pause_until: AtomicU64::new(0),
 };
 
 impl Source {
@@ -167,7 +170,7 @@ const PATIENCE: usize = 64;
 #[cold]
 fn alloc_hard() -> Result<Frame, OutOfFrames> {
     for _ in 0..PATIENCE {
-        let freed = reclaim::shrink(BATCH);
+        let freed = reclaim::shrink(2 * BATCH, Effort::Full);
         drain();
         if let Ok(frame) = Frame::alloc() {
             return Ok(frame);
@@ -205,7 +208,7 @@ fn admit_hard() -> Result<(), OutOfFrames> {
     if enough() {
         return Ok(());
     }
-    reclaim::shrink(BATCH);
+    reclaim::shrink(2 * BATCH, Effort::Full);
     drain();
     if enough() { Ok(()) } else { Err(OutOfFrames) }
 }
@@ -219,21 +222,28 @@ pub fn relieve() {
     }
 }
 
+/// When a pass of [`relieve`] freed nothing, the next one waits so long.
+const PAUSE_NS: u64 = 20_000_000;
+
 #[cold]
 fn relieve_now() {
+    let now = machine::time::now_ns();
+    if now < SOURCE.pause_until.load(Relaxed) {
+        return;
+    }
     SOURCE.low.store(false, Relaxed);
-    let want = 4 * SOURCE.reserve.load(Relaxed);
-    let free = SOURCE.free.load(Relaxed);
-    if free < want {
-        let short = (want - free) as usize;
-        if reclaim::shrink(short) < short {
-            // What is dirty can go once it is written.
-            reclaim::write_back_all();
-            reclaim::shrink(short);
-        }
-        if SOURCE.free.load(Relaxed) < SOURCE.reserve.load(Relaxed) {
-            SOURCE.low.store(true, Relaxed);
-        }
+    let short = (4 * SOURCE.reserve.load(Relaxed)).saturating_sub(SOURCE.free.load(Relaxed)) as usize;
+    if short == 0 {
+        return;
+    }
+    let mut freed = reclaim::shrink(short, Effort::Gentle);
+    if freed < short && USAGE.dirty.load(Relaxed) > 0 {
+        // What is dirty can go once it is written.
+        reclaim::write_back_all();
+        freed += reclaim::shrink(short - freed, Effort::Gentle);
+    }
+    if freed < short {
+        SOURCE.pause_until.store(now + PAUSE_NS, Relaxed);
     }
 }
 

@@ -222,7 +222,7 @@ impl PageCache {
             }
             return Ok(there);
         }
-        tree.pages.insert(index, Slot { frame: frame.clone(), dirty: false, used: false });
+        tree.pages.insert(index, Slot { frame: frame.clone(), dirty: false, used: true });
         drop(tree);
         USAGE.cached.fetch_add(1, Relaxed);
         if self.backing.is_none() {

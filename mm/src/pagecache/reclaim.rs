@@ -1,8 +1,8 @@
 //! Reclaim: clean pages of cached files go back when memory is short.
 //!
 //! A clock over all caches that have a backing: a page used since the hand last came by gets another round, a clean one that
-//! nobody holds is dropped. When that is not enough, the translations of mapped files are taken away first (they are only a
-//! cache), so that a second round finds their pages idle.
+//! nobody holds is dropped. When that is not enough, the translations of one mapped file after another are taken away (they are
+//! only a cache), so that its pages are idle.
 
 use super::{PageCache, Slot};
 use alloc::sync::{Arc, Weak};
@@ -33,10 +33,20 @@ pub fn register_shrinker(shrink: Shrinker) {
     SHRINKERS.lock().push(shrink);
 }
 
+/// How far reclaim goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Only pages that nobody has used or maps.
+    Gentle,
+    /// Mapped pages too.
+    Full,
+}
+
 /// Frees up to `target` pages; returns how many.
-pub(crate) fn shrink(target: usize) -> usize {
+pub(crate) fn shrink(target: usize, effort: Effort) -> usize {
     let mut freed = 0;
-    for round in 0..3 {
+    let rounds = if effort == Effort::Gentle { 2 } else { 3 };
+    for round in 0..rounds {
         let caches = CACHES.lock().len();
         for _ in 0..caches {
             if freed >= target {
@@ -46,7 +56,7 @@ pub(crate) fn shrink(target: usize) -> usize {
                 if round == 2 && cache.is_mapped() {
                     cache.unmap_everywhere(0, u64::MAX);
                 }
-                freed += cache.shrink(target - freed, round > 0);
+                freed += cache.shrink(target - freed, round == 2);
             }
         }
         let others: ArrayVec<Shrinker, 8> = SHRINKERS.lock().iter().copied().take(8).collect();
