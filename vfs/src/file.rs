@@ -378,7 +378,13 @@ impl File {
         if self.path.dentry.is_deleted() {
             return Err(Errno::ENOENT);
         }
-        let pos = self.ops.readdir(self, self.pos(), sink)?;
+        let mut sink = Progress { sink, next: None };
+        let pos = match (self.ops.readdir(self, self.pos(), &mut sink), sink.next) {
+            (Ok(pos), _) => pos,
+            // Entries went out before the error: it shows in the next call, if it is still there.
+            (Err(_), Some(next)) => next,
+            (Err(e), None) => return Err(e),
+        };
         self.set_pos(pos);
         self.accessed();
         Ok(())
@@ -403,6 +409,22 @@ impl File {
         }
         crate::locks::descriptor_closed(self, owner);
         self.ops.flush(self)
+    }
+}
+
+/// Remembers how far a listing got.
+struct Progress<'a> {
+    sink: &'a mut dyn DirSink,
+    next: Option<u64>,
+}
+
+impl DirSink for Progress<'_> {
+    fn entry(&mut self, next: u64, ino: u64, kind: FileType, name: &[u8]) -> bool {
+        let taken = self.sink.entry(next, ino, kind, name);
+        if taken {
+            self.next = Some(next);
+        }
+        taken
     }
 }
 

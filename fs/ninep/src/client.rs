@@ -110,7 +110,7 @@ impl Client {
 
     /// A request whose reply is one text of up to a page.
     pub fn call_text(&self, message: Message) -> Result<Vec<u8>, Errno> {
-        let more = Frame::alloc().map_err(|_| Errno::ENOMEM)?;
+        let more = mm::frames::alloc().map_err(|_| Errno::ENOMEM)?;
         let tail = [Segment { frame: more.clone(), off: 0, len: PAGE_SIZE }];
         self.exchange(message, Data::Tail(&tail), Patience::Killable, |page, _, size| {
             let mut text = Vec::new();
@@ -277,7 +277,7 @@ fn put_message(page: &Frame, bytes: &[u8], out: &mut SmallVec<[Segment; 4]>) -> 
     page.write(0, first);
     out.push(Segment { frame: page.clone(), off: 0, len: first.len() });
     for part in rest.chunks(PAGE_SIZE) {
-        let frame = Frame::alloc().map_err(|_| Errno::ENOMEM)?;
+        let frame = mm::frames::alloc().map_err(|_| Errno::ENOMEM)?;
         frame.write(0, part);
         out.push(Segment { frame, off: 0, len: part.len() });
     }

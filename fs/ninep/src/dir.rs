@@ -13,7 +13,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use machine::PAGE_SIZE;
-use machine::mem::Frame;
 use vfs::{DirSink, File, FileOps, FileType, emit_dots};
 
 /// Open flag that makes the server insist on a directory.
@@ -42,7 +41,7 @@ impl Listing {
         let mut listing = Listing::default();
         let mut frames = Vec::new();
         for _ in 0..CHUNK_PAGES.min(fid.client().max_data() / PAGE_SIZE).max(1) {
-            frames.push(Frame::alloc().map_err(|_| Errno::ENOMEM)?);
+            frames.push(mm::frames::alloc().map_err(|_| Errno::ENOMEM)?);
         }
         let room = (frames.len() * PAGE_SIZE).min(fid.client().max_data());
         let mut buf = Vec::new();

@@ -56,7 +56,7 @@ impl OpenFile {
         let mut frames = Vec::new();
         frames.try_reserve_exact(pages).map_err(|_| Errno::ENOMEM)?;
         for _ in 0..pages {
-            frames.push(Frame::alloc().map_err(|_| Errno::ENOMEM)?);
+            frames.push(mm::frames::alloc().map_err(|_| Errno::ENOMEM)?);
         }
         Ok(frames)
     }
@@ -184,7 +184,7 @@ pub fn read_bytes(fid: &Fid, size: usize) -> Result<Vec<u8>, Errno> {
     let mut out = Vec::new();
     out.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
     let mut buf = [0u8; 256];
-    let frame = Frame::alloc().map_err(|_| Errno::ENOMEM)?;
+    let frame = mm::frames::alloc().map_err(|_| Errno::ENOMEM)?;
     while out.len() < size {
         let want = (size - out.len()).min(PAGE_SIZE).min(fid.client().max_data());
         let message = request::read(fid.id(), out.len() as u64, want as u32);
@@ -203,7 +203,7 @@ pub fn read_bytes(fid: &Fid, size: usize) -> Result<Vec<u8>, Errno> {
 
 /// Writes bytes from the start of an open fid: an extended attribute.
 pub fn write_bytes(fid: &Fid, bytes: &[u8]) -> Result<(), Errno> {
-    let frame = Frame::alloc().map_err(|_| Errno::ENOMEM)?;
+    let frame = mm::frames::alloc().map_err(|_| Errno::ENOMEM)?;
     let mut done = 0;
     while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
         let n = frame.write(0, rest).min(fid.client().max_data());

@@ -47,7 +47,7 @@ impl Slot {
         if let Some(page) = self.page.get() {
             return Ok(page);
         }
-        let _ = self.page.set(Frame::alloc().map_err(|_| Errno::ENOMEM)?);
+        let _ = self.page.set(mm::frames::alloc().map_err(|_| Errno::ENOMEM)?);
         self.page.get().ok_or(Errno::ENOMEM)
     }
 }

@@ -135,7 +135,7 @@ impl Buffers {
     pub fn append(&mut self, src: &mut Src<'_>, packet: bool) -> Result<usize, Errno> {
         let frame = match self.spares.iter_mut().find_map(Option::take) {
             Some(frame) => frame,
-            None => Frame::alloc().map_err(|_| Errno::ENOMEM)?,
+            None => mm::frames::alloc().map_err(|_| Errno::ENOMEM)?,
         };
         self.reserve()?;
         let want = src.remaining().min(PAGE_SIZE);

@@ -48,7 +48,7 @@ impl Message {
         pieces.try_reserve(src.remaining().div_ceil(PAGE_SIZE)).map_err(|_| Errno::ENOMEM)?;
         let mut len = 0;
         while src.remaining() > 0 {
-            let frame = Frame::alloc().map_err(|_| Errno::ENOBUFS)?;
+            let frame = mm::frames::alloc().map_err(|_| Errno::ENOBUFS)?;
             let want = src.remaining().min(PAGE_SIZE);
             if src.get_frame(&frame, 0, want)? < want {
                 return Err(Errno::EFAULT);
@@ -172,7 +172,7 @@ impl Inbox {
         self.queue.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         let frame = match self.spare.take() {
             Some(frame) => frame,
-            None => Frame::alloc().map_err(|_| Errno::ENOBUFS)?,
+            None => mm::frames::alloc().map_err(|_| Errno::ENOBUFS)?,
         };
         let n = src.get_frame(&frame, 0, PAGE_SIZE)?;
         let mut pieces = SmallVec::new();
