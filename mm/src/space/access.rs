@@ -1,10 +1,14 @@
 //! Reaching the program's memory from the kernel: copies that fault pages in, atomics, futex identity.
 
-use super::{Access, FutexKey, Mm, PAGE};
+use super::{Access, FaultError, FutexKey, Mm, PAGE};
 use abi::Errno;
 use machine::aspace::CopyFault;
 use machine::mem::Frame;
 use machine::{PAGE_SIZE, USER_MAX, VirtAddr};
+
+/// How often, and how long each time, a copy waits for memory.
+const OOM_RETRIES: u32 = 200;
+const OOM_WAIT_NS: u64 = 5_000_000;
 
 impl Mm {
     /// Runs `copy(done)` until it has moved `len` bytes or its fault cannot be resolved; returns the bytes moved.
@@ -23,9 +27,21 @@ impl Mm {
             }
         }
     }
+    /// Resolves the fault of a copy. When memory is gone the victim of the out-of-memory handler gets time to die: the program did
+    /// nothing wrong, and an error here could cost it its life.
     #[cold]
     fn resolve(&self, fault: CopyFault) -> Result<(), Errno> {
-        Ok(self.fault(fault.addr, Access { write: fault.write, exec: false })?)
+        let access = Access { write: fault.write, exec: false };
+        for _ in 0..OOM_RETRIES {
+            match self.fault(fault.addr, access) {
+                Err(FaultError::Oom) if !sched::with_current(|t| t.fatal()) => {
+                    // A signal only shortens the wait.
+                    let _ = sched::sleep_until(machine::time::now_ns() + OOM_WAIT_NS);
+                }
+                done => return Ok(done?),
+            }
+        }
+        Err(Errno::ENOMEM)
     }
     /// Copies in; returns the bytes copied before a fault that could not be resolved.
     #[inline]
