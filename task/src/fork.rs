@@ -74,6 +74,10 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
     if req.tid.is_some() && !cred.capable(Cap::CheckpointRestore) && !cred.capable(Cap::SysAdmin) {
         return Err(Errno::EPERM);
     }
+    // What was sent to the parent before the fork is not for the child: it is delivered first.
+    if cx.task.work.has(work::SIGNAL) {
+        return Err(Errno::ERESTARTNOINTR);
+    }
     let user = cx.task.user();
     check_count(cx, &user)?;
     let tid = {
@@ -249,6 +253,8 @@ fn enter(cx: &Cx, req: &Request, task: &Arc<Task>, process: &Arc<Process>, me: &
     let mut tree = tree::lock();
     tree.add_task(task);
     let is_thread = req.flags.contains(CloneFlags::THREAD);
+    // Whoever kills a group holds the tree lock: a child either is seen by him or sees here what became of its parent.
+    let parent_dies = me.sig().group_exit;
     if !is_thread {
         // Our group and parent may have changed since we looked.
         let (group, parent, parent_tid) = {
@@ -274,6 +280,8 @@ fn enter(cx: &Cx, req: &Request, task: &Arc<Task>, process: &Arc<Process>, me: &
     let dying = state.group_exit.is_some() || state.exec_by.is_some_and(|by| by != cx.task.tid());
     if is_thread && dying {
         crate::signal::send::kill_thread(task);
+    } else if let Some(status) = parent_dies {
+        crate::signal::send::begin_group_exit(&mut state, status, None);
     } else if state.stop.is_some() {
         task.work.set(work::SIGNAL);
     }

@@ -207,6 +207,8 @@ pub fn kill(cx: &crate::Cx, pid: i32, sig: Option<Signal>) -> Result<(), Errno> 
             let group = if pid == 0 { me.group() } else { tree::find_group(-pid).ok_or(Errno::ESRCH)? };
             let mut result = Err(Errno::ESRCH);
             let mut done = false;
+            // No child is born into the group meanwhile.
+            let _shape = tree::lock();
             for p in group.members() {
                 let sent = send_one(&p);
                 done |= sent.is_ok();
