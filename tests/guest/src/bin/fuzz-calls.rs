@@ -53,7 +53,7 @@ fn main() {
                 let made = shared.last_nr[slot].load(Ordering::Relaxed).into();
                 if made != seen {
                     *state = (pid, made, now_ms());
-                } else if now_ms() - since > 1500 {
+                } else if now_ms() - since > 400 {
                     stuck += 1;
                     // SAFETY: our own child.
                     unsafe { libc::kill(pid, libc::SIGKILL) };
