@@ -54,6 +54,7 @@ fn start(options: &Options) -> Result<(), Errno> {
     sched::load::start();
     task::init();
     task::jobs::set_terminal_ends(tty::jobs::leader_exits);
+    task::exit::set_init_gone(init_gone);
     register_file_systems();
     let booter = Booter::new()?;
     start_devices()?;
@@ -109,6 +110,11 @@ fn open_console(cx: &mut Cx) {
         }
         Err(e) => machine::kwarn!("unable to open an initial console: {e}"),
     }
+}
+
+/// Without process 1 nothing reaps and nothing powers off: the machine ends, with a failing code as after any panic.
+fn init_gone(status: i32) {
+    panic!("process 1 ended with wait status {status:#06x}");
 }
 
 fn no_init(path: &[u8], e: Errno) {
