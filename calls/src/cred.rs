@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::VirtAddr;
 use mm::{UserPtr, UserSlice};
-use task::{Cx, ids, tree};
+use task::{Cx, ids};
 use vfs::{Cap, CapSet, Cred};
 
 /// Most supplementary groups.
@@ -186,7 +186,7 @@ pub fn capget(cx: &mut Cx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -
     }
     let cred = match pid {
         0 => cx.cred().clone(),
-        _ => tree::find_task(pid).ok_or(Errno::ESRCH)?.cred(),
+        _ => cx.find_task(pid).ok_or(Errno::ESRCH)?.cred(),
     };
     if data.is_null() {
         return Ok(());
@@ -201,7 +201,7 @@ pub fn capget(cx: &mut Cx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -
 /// capset(2)
 pub fn capset(cx: &mut Cx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<(), Errno> {
     let (words, pid) = cap_header(cx, header)?.ok_or(Errno::EINVAL)?;
-    if pid != 0 && pid != cx.task.tid() {
+    if pid != 0 && pid != cx.task.nr() {
         return Err(Errno::EPERM);
     }
     let mut sets = [CapSet::EMPTY; 3];

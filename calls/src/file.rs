@@ -133,6 +133,20 @@ fn dup_to(cx: &Cx, old: i32, new: i32, cloexec: bool) -> Result<i32, Errno> {
     Ok(new)
 }
 
+/// The global number of an owner as fcntl(2) takes it: negative for a process group, 0 for nobody.
+fn signed_global(cx: &Cx, nr: i32) -> Result<i32, Errno> {
+    if nr == 0 {
+        return Ok(0);
+    }
+    let global = cx.global_of(nr.saturating_abs()).ok_or(Errno::ESRCH)?;
+    Ok(global * nr.signum())
+}
+
+/// An owner as the caller sees it.
+fn signed_nr(cx: &Cx, global: i32) -> i32 {
+    cx.nr_of(global.saturating_abs()) * global.signum()
+}
+
 /// fcntl(2).
 pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno> {
     let file = cx.files().get_any(fd)?;
@@ -159,18 +173,18 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
         cmd::F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)).map(|()| 0),
         cmd::F_GETLK | cmd::F_OFD_GETLK => lock::test(cx, &file, command, arg),
         cmd::F_SETLK | cmd::F_SETLKW | cmd::F_OFD_SETLK | cmd::F_OFD_SETLKW => lock::set(cx, &file, command, arg),
-        cmd::F_GETOWN => Ok(i64::from(file.owner().pid)),
+        cmd::F_GETOWN => Ok(i64::from(signed_nr(cx, file.owner().pid))),
         cmd::F_SETOWN => {
             let pid = arg as i32;
             if pid == i32::MIN {
                 return Err(Errno::EINVAL);
             }
-            file.set_owner(Owner { pid, thread: false, ..file.owner() });
+            file.set_owner(Owner { pid: signed_global(cx, pid)?, thread: false, ..file.owner() });
             Ok(0)
         }
         cmd::F_GETOWN_EX => {
             let owner = file.owner();
-            let (kind, pid) = match (owner.thread, owner.pid) {
+            let (kind, pid) = match (owner.thread, signed_nr(cx, owner.pid)) {
                 (true, pid) => (0, pid),
                 (false, pid) if pid < 0 => (2, pid.saturating_neg()),
                 (false, pid) => (1, pid),
@@ -186,7 +200,7 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
                 2 => (new.pid.checked_neg().ok_or(Errno::EINVAL)?, false),
                 _ => return Err(Errno::EINVAL),
             };
-            file.set_owner(Owner { pid, thread, ..file.owner() });
+            file.set_owner(Owner { pid: signed_global(cx, pid)?, thread, ..file.owner() });
             Ok(0)
         }
         cmd::F_GETSIG => Ok(i64::from(file.owner().signal)),

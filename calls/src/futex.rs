@@ -77,7 +77,7 @@ pub fn futex(
     if realtime && !matches!(command, op::WAIT_BITSET | op::WAIT_REQUEUE_PI | op::LOCK_PI2) {
         return Err(Errno::ENOSYS);
     }
-    let tid = cx.task.tid() as u32;
+    let tid = cx.task.nr() as u32;
     // The slot of the timeout is a count for these.
     let val2 = timeout as u32;
     match command {

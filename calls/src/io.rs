@@ -35,7 +35,7 @@ fn write_failed(cx: &Cx, e: Errno) -> Errno {
         _ if fsize(cx) != RLIM_INFINITY => Signal::XFSZ,
         _ => return e,
     };
-    let info = SigInfo::user(sig, 0, cx.task.pid() as u32, cx.cred().uid);
+    let info = SigInfo::user(sig, 0, cx.process().nr() as u32, cx.cred().uid);
     // A signal that cannot be queued is still pending as a bit; nothing more can be done about it here.
     let _ = task::signal::send_task(&cx.task, sig, &info);
     e

@@ -61,7 +61,7 @@ pub fn test(cx: &Cx, file: &Arc<File>, command: u32, arg: u64) -> Result<i64, Er
             l.l_whence = SEEK_SET as i16;
             l.l_start = held.start as i64;
             l.l_len = if held.end == MAX_OFFSET { 0 } else { (held.end - held.start + 1) as i64 };
-            l.l_pid = held.pid;
+            l.l_pid = if held.pid > 0 { cx.nr_of(held.pid) } else { held.pid };
         }
     }
     ptr.write(cx.mm(), &l)?;

@@ -249,7 +249,7 @@ fn transfer(
     if mine.iter().all(|v| v.len == 0) || theirs.iter().all(|v| v.len == 0) {
         return Ok(0);
     }
-    let target = task::tree::find_task(pid).ok_or(Errno::ESRCH)?;
+    let target = cx.find_task(pid).ok_or(Errno::ESRCH)?;
     let other = target.mm().ok_or(Errno::ESRCH)?;
     if !may_reach(cx, &target) {
         return Err(Errno::EPERM);

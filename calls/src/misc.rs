@@ -163,7 +163,7 @@ pub fn kcmp(cx: &mut Cx, pid1: i32, pid2: i32, kind: i32, fd1: u64, fd2: u64) ->
     const FILES: i32 = 2;
     const FS: i32 = 3;
     const SIGHAND: i32 = 4;
-    let (one, two) = (tree::find_task(pid1).ok_or(Errno::ESRCH)?, tree::find_task(pid2).ok_or(Errno::ESRCH)?);
+    let (one, two) = (cx.find_task(pid1).ok_or(Errno::ESRCH)?, cx.find_task(pid2).ok_or(Errno::ESRCH)?);
     crate::support::may_inspect(cx, &one)?;
     crate::support::may_inspect(cx, &two)?;
     let both = || Some((one.handles()?, two.handles()?));

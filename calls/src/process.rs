@@ -122,8 +122,8 @@ pub fn wait4(cx: &mut Cx, pid: i32, status: UserPtr<i32>, options: u32, usage: U
         i32::MIN => return Err(Errno::ESRCH),
         -1 => Which::Any,
         0 => Which::Group(cx.process().group().pgid()),
-        1.. => Which::Pid(pid),
-        _ => Which::Group(-pid),
+        1.. => Which::Pid(cx.global_of(pid).ok_or(Errno::ECHILD)?),
+        _ => Which::Group(cx.global_of(-pid).ok_or(Errno::ECHILD)?),
     };
     let Some(report) = wait::wait(cx, &which, options | WaitOptions::EXITED)? else { return Ok(0) };
     status.write_opt(cx.mm(), &report.status)?;
@@ -149,8 +149,8 @@ pub fn waitid(
     let mut nonblock = false;
     let which = match id_type {
         id_type::ALL => Which::Any,
-        id_type::PID if id > 0 => Which::Pid(id),
-        id_type::PGID if id > 0 => Which::Group(id),
+        id_type::PID if id > 0 => Which::Pid(cx.global_of(id).ok_or(Errno::ECHILD)?),
+        id_type::PGID if id > 0 => Which::Group(cx.global_of(id).ok_or(Errno::ECHILD)?),
         id_type::PGID if id == 0 => Which::Group(cx.process().group().pgid()),
         id_type::PIDFD if id >= 0 => pidfd::with(cx, id, |named, file| {
             nonblock = file.is_nonblocking();
@@ -183,35 +183,35 @@ pub fn waitid(
 /// getpid(2)
 #[inline]
 pub fn getpid(cx: &mut Cx) -> Result<i32, Errno> {
-    Ok(cx.task.pid())
+    Ok(cx.process().nr())
 }
 
 /// gettid(2)
 #[inline]
 pub fn gettid(cx: &mut Cx) -> Result<i32, Errno> {
-    Ok(cx.task.tid())
+    Ok(cx.task.nr())
 }
 
 /// getppid(2)
 pub fn getppid(cx: &mut Cx) -> Result<i32, Errno> {
-    Ok(cx.process().ppid())
+    Ok(cx.nr_of(cx.process().ppid()))
 }
 
 fn process_or_self(cx: &Cx, pid: i32) -> Result<Arc<Process>, Errno> {
     if pid == 0 {
         return Ok(cx.process().clone());
     }
-    tree::find_task(pid).map(|t| t.process().clone()).or_else(|| tree::find_process(pid)).ok_or(Errno::ESRCH)
+    cx.find_task(pid).map(|t| t.process().clone()).or_else(|| cx.find_process(pid)).ok_or(Errno::ESRCH)
 }
 
 /// getpgid(2)
 pub fn getpgid(cx: &mut Cx, pid: i32) -> Result<i32, Errno> {
-    Ok(process_or_self(cx, pid)?.group().pgid())
+    Ok(cx.nr_of(process_or_self(cx, pid)?.group().pgid()))
 }
 
 /// getpgrp(2)
 pub fn getpgrp(cx: &mut Cx) -> Result<i32, Errno> {
-    Ok(cx.process().group().pgid())
+    Ok(cx.nr_of(cx.process().group().pgid()))
 }
 
 /// setpgid(2)
@@ -222,7 +222,7 @@ pub fn setpgid(cx: &mut Cx, pid: i32, pgid: i32) -> Result<(), Errno> {
 
 /// getsid(2)
 pub fn getsid(cx: &mut Cx, pid: i32) -> Result<i32, Errno> {
-    Ok(process_or_self(cx, pid)?.session().sid())
+    Ok(cx.nr_of(process_or_self(cx, pid)?.session().sid()))
 }
 
 /// setsid(2)
@@ -234,7 +234,7 @@ pub fn setsid(cx: &mut Cx) -> Result<i32, Errno> {
 /// set_tid_address(2)
 pub fn set_tid_address(cx: &mut Cx, at: VirtAddr) -> Result<i32, Errno> {
     cx.clear_child_tid = at.0;
-    Ok(cx.task.tid())
+    Ok(cx.task.nr())
 }
 
 /// Bytes of `struct robust_list_head`.
@@ -251,8 +251,8 @@ pub fn set_robust_list(cx: &mut Cx, head: VirtAddr, len: usize) -> Result<(), Er
 
 /// get_robust_list(2), of the caller itself only: others' need ptrace rights, which nobody has.
 pub fn get_robust_list(cx: &mut Cx, pid: i32, head: UserPtr<u64>, len: UserPtr<u64>) -> Result<(), Errno> {
-    if pid != 0 && pid != cx.task.tid() {
-        return Err(tree::find_task(pid).map_or(Errno::ESRCH, |_| Errno::EPERM));
+    if pid != 0 && pid != cx.task.nr() {
+        return Err(cx.find_task(pid).map_or(Errno::ESRCH, |_| Errno::EPERM));
     }
     len.write(cx.mm(), &(ROBUST_HEAD_SIZE as u64))?;
     head.write(cx.mm(), &cx.robust_list)
@@ -332,10 +332,10 @@ pub(crate) fn priority_targets(cx: &Cx, which: i32, who: i32) -> Result<alloc::v
     };
     match which {
         prio::PROCESS if who == 0 => Ok(alloc::vec![cx.task.clone()]),
-        prio::PROCESS => Ok(tree::find_task(who).into_iter().collect()),
+        prio::PROCESS => Ok(cx.find_task(who).into_iter().collect()),
         prio::PGRP => {
-            let pgid = if who == 0 { cx.process().group().pgid() } else { who };
-            Ok(of_all(&|p| p.group().pgid() == pgid))
+            let group = if who == 0 { Some(cx.process().group()) } else { cx.find_group(who) };
+            Ok(group.into_iter().flat_map(|g| g.members()).flat_map(|p| p.threads()).collect())
         }
         prio::USER => {
             let uid = if who == 0 { cx.cred().uid } else { who as u32 };
@@ -382,7 +382,7 @@ pub fn pidfd_send_signal(cx: &mut Cx, fd: i32, sig: i32, info: UserPtr<SigInfo>,
         }
         let signal = crate::signal::signal_or_probe(sig)?;
         let task = named.task()?;
-        let me = (cx.process().pid() as u32, cx.cred().uid);
+        let me = (cx.process().nr() as u32, cx.cred().uid);
         let make = |s| given.unwrap_or(SigInfo::user(s, code, me.0, me.1));
         let members = if scope == PROCESS_GROUP {
             named.process().group().members()

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use machine::{PAGE_SIZE, VirtAddr};
 use mm::UserPtr;
 use sched::{CpuSet, Policy, Thread};
-use task::{Cx, Task, tree};
+use task::{Cx, Task};
 use vfs::Cap;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -23,7 +23,7 @@ fn target(cx: &Cx, pid: i32) -> Result<Arc<Task>, Errno> {
     if pid < 0 {
         return Err(Errno::EINVAL);
     }
-    if pid == 0 { Ok(cx.task.clone()) } else { tree::find_task(pid).ok_or(Errno::ESRCH) }
+    if pid == 0 { Ok(cx.task.clone()) } else { cx.find_task(pid).ok_or(Errno::ESRCH) }
 }
 
 fn thread(task: &Task) -> Result<&Arc<Thread>, Errno> {
@@ -46,7 +46,7 @@ pub fn sched_setaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> R
     let mut words = [0u64; machine::cpu::MAX_CPUS.div_ceil(64)];
     let size = len.min(size_of_val(&words));
     cx.mm().read_bytes(mask, words.as_mut_bytes().get_mut(..size).unwrap_or_default())?;
-    let task = if pid == 0 { cx.task.clone() } else { tree::find_task(pid).ok_or(Errno::ESRCH)? };
+    let task = if pid == 0 { cx.task.clone() } else { cx.find_task(pid).ok_or(Errno::ESRCH)? };
     if !same_owner(cx, &task) && !privileged(cx) {
         return Err(Errno::EPERM);
     }
@@ -60,7 +60,7 @@ pub fn sched_getaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> R
     if len.saturating_mul(8) < cpus || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let task = if pid == 0 { cx.task.clone() } else { tree::find_task(pid).ok_or(Errno::ESRCH)? };
+    let task = if pid == 0 { cx.task.clone() } else { cx.find_task(pid).ok_or(Errno::ESRCH)? };
     let set = thread(&task)?.affinity();
     let mut present = CpuSet::empty();
     (0..cpus as u32).for_each(|i| present.insert(machine::cpu::CpuId(i)));

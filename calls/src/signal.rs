@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use machine::VirtAddr;
 use mm::UserPtr;
 use task::signal::{altstack, frame, mask, send};
-use task::{Cx, Task, signalfd, tree};
+use task::{Cx, Task, signalfd};
 use zerocopy::IntoBytes;
 
 /// Bytes of a signal set.
@@ -144,11 +144,12 @@ pub fn kill(cx: &mut Cx, pid: i32, sig: i32) -> Result<(), Errno> {
 }
 
 fn to_thread(cx: &Cx, tgid: Option<i32>, tid: i32, sig: i32, info: Option<SigInfo>) -> Result<(), Errno> {
-    let target: Arc<Task> = tree::find_task(tid).filter(|t| tgid.is_none_or(|g| t.pid() == g)).ok_or(Errno::ESRCH)?;
+    let target: Arc<Task> =
+        cx.find_task(tid).filter(|t| tgid.is_none_or(|g| cx.nr_of(t.pid()) == g)).ok_or(Errno::ESRCH)?;
     let signal = signal_or_probe(sig)?;
     send::may_send(cx.process(), cx.cred(), target.process(), signal)?;
     let Some(signal) = signal else { return Ok(()) };
-    let info = info.unwrap_or(SigInfo::user(signal, si::TKILL, cx.process().pid() as u32, cx.cred().uid));
+    let info = info.unwrap_or(SigInfo::user(signal, si::TKILL, cx.process().nr() as u32, cx.cred().uid));
     task::signal::send_task(&target, signal, &info)
 }
 
@@ -180,9 +181,8 @@ fn read_info(cx: &Cx, sig: i32, info: UserPtr<SigInfo>, to_self: bool) -> Result
 
 /// rt_sigqueueinfo(2)
 pub fn rt_sigqueueinfo(cx: &mut Cx, pid: i32, sig: i32, info: UserPtr<SigInfo>) -> Result<(), Errno> {
-    let given = read_info(cx, sig, info, pid == cx.process().pid())?;
-    let target =
-        tree::find_process(pid).or_else(|| tree::find_task(pid).map(|t| t.process().clone())).ok_or(Errno::ESRCH)?;
+    let given = read_info(cx, sig, info, pid == cx.process().nr())?;
+    let target = cx.find_process(pid).or_else(|| cx.find_task(pid).map(|t| t.process().clone())).ok_or(Errno::ESRCH)?;
     let signal = signal_or_probe(sig)?;
     send::may_send(cx.process(), cx.cred(), &target, signal)?;
     signal.map_or(Ok(()), |s| task::signal::send_process(&target, s, &given))
@@ -193,7 +193,7 @@ pub fn rt_tgsigqueueinfo(cx: &mut Cx, tgid: i32, tid: i32, sig: i32, info: UserP
     if tid <= 0 || tgid <= 0 {
         return Err(Errno::EINVAL);
     }
-    let given = read_info(cx, sig, info, tid == cx.task.tid())?;
+    let given = read_info(cx, sig, info, tid == cx.task.nr())?;
     to_thread(cx, Some(tgid), tid, sig, Some(given))
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
 pub(crate) fn release_memory(cx: &mut Cx) {
     let robust = core::mem::take(&mut cx.robust_list);
     if robust != 0 {
-        futex::walk_robust_list(cx.mm(), robust, cx.task.tid() as u32);
+        futex::walk_robust_list(cx.mm(), robust, cx.task.nr() as u32);
     }
     let word = core::mem::take(&mut cx.clear_child_tid);
     // Without another user of the memory nobody could see the word.

@@ -32,6 +32,7 @@ pub mod init;
 pub mod jobs;
 pub mod limits;
 pub mod oom;
+pub mod pid;
 pub mod pidfd;
 pub mod process;
 pub mod rseq;

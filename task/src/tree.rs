@@ -183,6 +183,10 @@ impl Tree {
             }
         }
     }
+    /// The number names something.
+    pub(crate) fn is_used(&self, number: i32) -> bool {
+        self.entries.contains_key(&number)
+    }
     /// The thread with this id.
     pub fn task(&self, tid: i32) -> Option<&Arc<Task>> {
         self.entries.get(&tid)?.task.as_ref()

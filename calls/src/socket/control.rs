@@ -62,10 +62,15 @@ fn read_rights(cx: &Cx, fds: UserPtr<i32>, count: usize, out: &mut Control) -> R
 /// A process may name itself with any of its ids; CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID allow others.
 fn checked(cx: &Cx, claim: Ucred) -> Result<Ucred, Errno> {
     let cred = cx.cred();
-    let pid = claim.pid == cx.task.pid() || cred.capable(Cap::SysAdmin);
+    let pid = claim.pid == cx.process().nr() || cred.capable(Cap::SysAdmin);
     let uid = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.capable(Cap::Setuid);
     let gid = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.capable(Cap::Setgid);
-    if pid && uid && gid { Ok(claim) } else { Err(Errno::EPERM) }
+    if !(pid && uid && gid) {
+        return Err(Errno::EPERM);
+    }
+    // As the sender knows it; the receiver gets his own number for it.
+    let pid = cx.global_of(claim.pid).ok_or(Errno::ESRCH)?;
+    Ok(Ucred { pid, ..claim })
 }
 
 /// The user buffer that control data of a receive goes to.
@@ -93,7 +98,8 @@ impl<'a> Writer<'a> {
     }
     /// Writes what came along with a receive.
     pub fn put(&mut self, control: Control, flags: MsgFlags) -> Result<(), Errno> {
-        if let Some(creds) = control.creds {
+        if let Some(mut creds) = control.creds {
+            creds.pid = self.cx.nr_of(creds.pid);
             self.put_bytes(scm::SCM_CREDENTIALS, creds.as_bytes())?;
         }
         if !control.files.is_empty() {

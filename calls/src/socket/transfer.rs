@@ -23,7 +23,7 @@ pub fn call_flags(flags: u32, file: &File) -> MsgFlags {
 /// A stream whose other end is gone raises SIGPIPE unless told not to.
 pub fn raise_sigpipe(cx: &Cx, socket: &dyn SocketOps, flags: MsgFlags, error: Errno) {
     if error == Errno::EPIPE && !flags.contains(MsgFlags::NOSIGNAL) && socket.kind() == kind::SOCK_STREAM {
-        let info = SigInfo::user(Signal::PIPE, 0, cx.task.pid() as u32, cx.cred().uid);
+        let info = SigInfo::user(Signal::PIPE, 0, cx.process().nr() as u32, cx.cred().uid);
         // A signal that cannot be queued is still pending as a bit.
         let _ = task::signal::send_task(&cx.task, Signal::PIPE, &info);
     }

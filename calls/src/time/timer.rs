@@ -5,8 +5,8 @@ use abi::signal::Signal;
 use abi::time::{Itimerspec, Sigevent, TIMER_ABSTIME, Timespec, clock, sigev};
 use alloc::sync::Arc;
 use mm::user::UserPtr;
+use task::Cx;
 use task::timers::{self, CpuClock, Notify, PosixTimer, Setting, TimerClock};
-use task::{Cx, tree};
 use vfs::Cap;
 
 fn clock_of(cx: &Cx, id: i32) -> Result<TimerClock, Errno> {
@@ -27,7 +27,7 @@ fn notify_of(cx: &Cx, event: &Sigevent) -> Option<Notify> {
         sigev::NONE => return Some(Notify { signal: None, value: 0, thread: None }),
         sigev::SIGNAL | sigev::THREAD => None,
         n if n == sigev::SIGNAL | sigev::THREAD_ID => {
-            let task = tree::find_task(event.tid).filter(|t| Arc::ptr_eq(t.process(), cx.process()))?;
+            let task = cx.find_task(event.tid).filter(|t| Arc::ptr_eq(t.process(), cx.process()))?;
             Some(Arc::downgrade(&task))
         }
         _ => return None,

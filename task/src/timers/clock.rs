@@ -2,7 +2,6 @@
 
 use crate::process::Process;
 use crate::task::Task;
-use crate::tree;
 use crate::usage::Sum;
 use abi::Errno;
 use abi::time::clock;
@@ -70,10 +69,10 @@ impl CpuClock {
 
 fn whose_is(caller: &Arc<Task>, pid: i32, per_thread: bool) -> Result<Whose, Errno> {
     if per_thread {
-        let task = if pid == 0 { Some(caller.clone()) } else { tree::find_task(pid) };
+        let task = if pid == 0 { Some(caller.clone()) } else { caller.find_task(pid) };
         let task = task.filter(|t| Arc::ptr_eq(t.process(), caller.process())).ok_or(Errno::EINVAL)?;
         return Ok(Whose::Thread(Arc::downgrade(&task)));
     }
-    let process = if pid == 0 { Some(caller.process().clone()) } else { tree::find_process(pid) };
+    let process = if pid == 0 { Some(caller.process().clone()) } else { caller.find_process(pid) };
     Ok(Whose::Process(Arc::downgrade(&process.ok_or(Errno::EINVAL)?)))
 }
