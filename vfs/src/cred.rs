@@ -3,6 +3,8 @@
 //! A [`Cred`] never changes once shared; a task that changes its identity installs a new one. Open files keep the credentials they
 //! were opened with.
 
+use crate::inode::InodeBase;
+use crate::user_ns::UserNamespace;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -129,8 +131,8 @@ impl CapSet {
     }
 }
 
-/// Who asks: user and group ids, supplementary groups, capability sets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Who asks: user and group ids (the kernel's), supplementary groups, capability sets, and where those count.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cred {
     /// Real user id.
     pub uid: u32,
@@ -164,6 +166,32 @@ pub struct Cred {
     pub cap_bounding: CapSet,
     /// Kept over exec of ordinary files.
     pub cap_ambient: CapSet,
+    /// The namespace the capabilities count in, and whose names for ids the caller uses.
+    pub user_ns: Arc<UserNamespace>,
+}
+
+impl Default for Cred {
+    fn default() -> Cred {
+        Cred {
+            uid: 0,
+            gid: 0,
+            suid: 0,
+            sgid: 0,
+            euid: 0,
+            egid: 0,
+            fsuid: 0,
+            fsgid: 0,
+            groups: Vec::new(),
+            securebits: 0,
+            no_new_privs: false,
+            cap_inheritable: CapSet::EMPTY,
+            cap_permitted: CapSet::EMPTY,
+            cap_effective: CapSet::EMPTY,
+            cap_bounding: CapSet::EMPTY,
+            cap_ambient: CapSet::EMPTY,
+            user_ns: UserNamespace::first().clone(),
+        }
+    }
 }
 
 impl Cred {
@@ -191,10 +219,38 @@ impl Cred {
             ..Cred::default()
         }
     }
-    /// Whether `cap` is in force.
+    /// Whether `cap` is in force everywhere: in the first user namespace.
     #[inline]
     pub fn capable(&self, cap: Cap) -> bool {
+        self.cap_effective.has(cap) && self.user_ns.is_first()
+    }
+    /// Whether `cap` is in force in the caller's own user namespace.
+    #[inline]
+    pub fn capable_here(&self, cap: Cap) -> bool {
         self.cap_effective.has(cap)
+    }
+    /// Whether `cap` is in force in `ns`: held in it or in an ancestor of it; the owner of a namespace holds all in it while it acts in
+    /// the parent (user_namespaces(7), "Capabilities").
+    pub fn capable_in(&self, ns: &UserNamespace, cap: Cap) -> bool {
+        let mut at = ns;
+        loop {
+            if *at == *self.user_ns {
+                return self.cap_effective.has(cap);
+            }
+            if at.level() <= self.user_ns.level() {
+                return false;
+            }
+            let Some(up) = at.parent() else { return false };
+            if **up == *self.user_ns && at.owner_uid() == self.euid {
+                return true;
+            }
+            at = up;
+        }
+    }
+    /// Whether `cap` is in force over an inode: its owner and group must have names in the caller's namespace.
+    #[inline]
+    pub fn capable_over(&self, base: &InodeBase, cap: Cap) -> bool {
+        self.cap_effective.has(cap) && self.user_ns.maps_both(base.uid(), base.gid())
     }
     /// Whether `gid` is the file-access group or a supplementary one.
     #[inline]

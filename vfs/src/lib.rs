@@ -34,6 +34,7 @@ pub mod fdtable;
 pub mod file;
 pub mod fileops;
 pub mod fscontext;
+pub mod idmap;
 pub mod inode;
 pub mod inotify;
 pub mod locks;
@@ -41,6 +42,7 @@ pub mod mount;
 mod name;
 pub mod namespace;
 pub mod notify;
+pub mod ns;
 pub mod open;
 pub mod ops;
 pub mod path;
@@ -49,6 +51,8 @@ pub mod poll;
 pub mod propagate;
 mod rare;
 pub mod superblock;
+pub mod user_ns;
+pub mod user_ns_maps;
 pub mod walk;
 
 pub use anon::{AnonInode, PseudoFs, anon_file};
@@ -67,12 +71,14 @@ pub use mm::io::{Dst, Src};
 pub use mm::pagecache::{PageBacking, PageCache};
 pub use mount::{MntFlags, Mount};
 pub use namespace::MountNamespace;
+pub use ns::{Namespace, NsId, NsKind};
 pub use path::Path;
 pub use poll::{PollEvents, PollTable};
 pub use rare::Rare;
 pub use superblock::{
     FsType, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs,
 };
+pub use user_ns::UserNamespace;
 pub use walk::Start;
 
 /// Prepares the dentry cache: called once at boot, after memory, with a random number.

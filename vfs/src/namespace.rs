@@ -5,6 +5,7 @@
 use crate::attr::FileType;
 use crate::dentry::Dentry;
 use crate::mount::{self, MntFlags, Mount};
+use crate::ns::NsId;
 use crate::path::Path;
 use crate::propagate::{self, Propagation, PropagationType};
 use crate::superblock::{MountRequest, SbFlags, find_fs};
@@ -12,12 +13,10 @@ use abi::Errno;
 use abi::mount::UmountFlags;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
 use machine::sync::SpinLock;
 
 /// Serialises changes of all mount trees.
 static TREE: sched::Mutex<()> = sched::Mutex::new(());
-static NEXT_NS: AtomicU32 = AtomicU32::new(0xf000_0001);
 
 /// More mounts than this there never are (Linux bounds each namespace by `fs.mount-max`).
 const MAX_MOUNTS: usize = 100_000;
@@ -32,7 +31,7 @@ impl MountNamespace {
     /// A namespace with `root` at its top.
     pub fn new(root: Arc<Mount>) -> Arc<MountNamespace> {
         root.set_flags(MntFlags::DETACHED, MntFlags::empty());
-        Arc::new(MountNamespace { root: SpinLock::new(root), id: NEXT_NS.fetch_add(1, Ordering::Relaxed) })
+        Arc::new(MountNamespace { root: SpinLock::new(root), id: NsId::next().inum })
     }
     /// The mount at its top.
     pub fn root(&self) -> Arc<Mount> {

@@ -30,15 +30,17 @@ pub fn generic_permission(base: &InodeBase, cred: &Cred, mask: u32) -> Result<()
         return Ok(());
     }
     if base.kind() == FileType::Directory {
-        if mask & may::WRITE == 0 && cred.capable(Cap::DacReadSearch) || cred.capable(Cap::DacOverride) {
+        if mask & may::WRITE == 0 && cred.capable_over(base, Cap::DacReadSearch)
+            || cred.capable_over(base, Cap::DacOverride)
+        {
             return Ok(());
         }
         return Err(Errno::EACCES);
     }
-    if mask == may::READ && cred.capable(Cap::DacReadSearch) {
+    if mask == may::READ && cred.capable_over(base, Cap::DacReadSearch) {
         return Ok(());
     }
-    if (mask & may::EXEC == 0 || mode & 0o111 != 0) && cred.capable(Cap::DacOverride) {
+    if (mask & may::EXEC == 0 || mode & 0o111 != 0) && cred.capable_over(base, Cap::DacOverride) {
         return Ok(());
     }
     Err(Errno::EACCES)

@@ -1,0 +1,257 @@
+//! User namespaces: who is called what, and where capabilities count (user_namespaces(7)).
+//!
+//! Ids in credentials, inodes and messages are the kernel's own ("kernel ids"): those of the first user namespace. A namespace translates only where user
+//! space gives or gets an id. Maps are written once, so translating takes no lock; the first namespace does not even look.
+//!
+//! ```text
+//! UserNamespace::writer (sleeping): writers of maps and of the setgroups rule
+//! ```
+
+use crate::cred::{Cap, CapSet, Cred};
+use crate::idmap::IdMap;
+use crate::ns::{Namespace, NsId, NsKind};
+use abi::Errno;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use machine::sync::Once;
+
+/// What is shown for ids without a name here (`kernel.overflowuid`).
+pub const OVERFLOW_ID: u32 = 65534;
+/// Namespaces below this many ancestors cannot be made.
+pub const MAX_LEVEL: u32 = 32;
+
+/// The three kinds of ids that are mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdKind {
+    /// Users.
+    Uid,
+    /// Groups.
+    Gid,
+    /// Projects (quotas).
+    Projid,
+}
+
+/// A user namespace.
+pub struct UserNamespace {
+    ns_id: NsId,
+    parent: Option<Arc<UserNamespace>>,
+    level: u32,
+    owner: u32,
+    group: u32,
+    maps: [Once<IdMap>; 3],
+    setgroups: AtomicBool,
+    /// Its maker held CAP_SETFCAP: it may map user 0 of the parent.
+    maker_had_setfcap: bool,
+    /// Serialises writers of maps and of the setgroups rule.
+    pub(crate) writer: sched::Mutex<()>,
+}
+
+static FIRST: Once<Arc<UserNamespace>> = Once::new();
+
+fn written(map: IdMap) -> Once<IdMap> {
+    let once = Once::new();
+    let _ = once.set(map);
+    once
+}
+
+impl UserNamespace {
+    /// The namespace every process starts in: its ids are the kernel's.
+    pub fn first() -> &'static Arc<UserNamespace> {
+        FIRST.get_or_init(|| {
+            Arc::new(UserNamespace {
+                ns_id: NsKind::User.first(),
+                parent: None,
+                level: 0,
+                owner: 0,
+                group: 0,
+                maps: core::array::from_fn(|_| written(IdMap::identity())),
+                setgroups: AtomicBool::new(true),
+                maker_had_setfcap: true,
+                writer: sched::Mutex::new(()),
+            })
+        })
+    }
+    /// A child of `cred`'s namespace, owned by its effective ids, with no map yet.
+    pub(crate) fn child_of(cred: &Cred) -> Arc<UserNamespace> {
+        let parent = &cred.user_ns;
+        Arc::new(UserNamespace {
+            ns_id: NsId::next(),
+            parent: Some(parent.clone()),
+            level: parent.level.saturating_add(1),
+            owner: cred.euid,
+            group: cred.egid,
+            maps: Default::default(),
+            setgroups: AtomicBool::new(parent.setgroups_allowed()),
+            maker_had_setfcap: cred.cap_effective.has(Cap::Setfcap),
+            writer: sched::Mutex::new(()),
+        })
+    }
+    /// Whether it is the first one.
+    #[inline]
+    pub fn is_first(&self) -> bool {
+        self.level == 0
+    }
+    /// The namespace it was made in; `None` for the first.
+    pub fn parent(&self) -> Option<&Arc<UserNamespace>> {
+        self.parent.as_ref()
+    }
+    /// How many ancestors it has.
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+    /// Kernel id of the user that made it.
+    pub fn owner_uid(&self) -> u32 {
+        self.owner
+    }
+    /// Kernel id of the group of its maker.
+    pub fn owner_gid(&self) -> u32 {
+        self.group
+    }
+    /// Whether this is `other` or lies below it.
+    pub fn is_in(&self, other: &UserNamespace) -> bool {
+        let mut at = self;
+        while at.level > other.level {
+            let Some(up) = &at.parent else { return false };
+            at = up;
+        }
+        at == other
+    }
+    /// setgroups(2) is not switched off.
+    pub fn setgroups_allowed(&self) -> bool {
+        self.setgroups.load(Ordering::Acquire)
+    }
+    /// Groups can be set: not switched off, and there is a map.
+    pub fn may_setgroups(&self) -> bool {
+        self.map(IdKind::Gid).is_some() && self.setgroups_allowed()
+    }
+    pub(crate) fn deny_setgroups(&self) {
+        self.setgroups.store(false, Ordering::Release);
+    }
+    pub(crate) fn maker_had_setfcap(&self) -> bool {
+        self.maker_had_setfcap
+    }
+    pub(crate) fn slot(&self, kind: IdKind) -> &Once<IdMap> {
+        let [uid, gid, projid] = &self.maps;
+        match kind {
+            IdKind::Uid => uid,
+            IdKind::Gid => gid,
+            IdKind::Projid => projid,
+        }
+    }
+    /// The map of this kind, once it was written.
+    pub fn map(&self, kind: IdKind) -> Option<&IdMap> {
+        self.slot(kind).get()
+    }
+    /// The kernel id of an id of this namespace. The id that means "none" never has one.
+    #[inline]
+    pub fn down(&self, kind: IdKind, id: u32) -> Option<u32> {
+        if self.is_first() {
+            return (id != u32::MAX).then_some(id);
+        }
+        self.map(kind)?.down(id)
+    }
+    /// The id this namespace has for a kernel id.
+    #[inline]
+    pub fn up(&self, kind: IdKind, id: u32) -> Option<u32> {
+        if self.is_first() {
+            return (id != u32::MAX).then_some(id);
+        }
+        self.map(kind)?.up(id)
+    }
+    /// The kernel id of a user of this namespace.
+    #[inline]
+    pub fn kuid(&self, uid: u32) -> Option<u32> {
+        self.down(IdKind::Uid, uid)
+    }
+    /// The kernel id of a group of this namespace.
+    #[inline]
+    pub fn kgid(&self, gid: u32) -> Option<u32> {
+        self.down(IdKind::Gid, gid)
+    }
+    /// What a user is called here; the overflow id when it has no name.
+    #[inline]
+    pub fn show_uid(&self, kuid: u32) -> u32 {
+        self.up(IdKind::Uid, kuid).unwrap_or(OVERFLOW_ID)
+    }
+    /// What a group is called here; the overflow id when it has no name.
+    #[inline]
+    pub fn show_gid(&self, kgid: u32) -> u32 {
+        self.up(IdKind::Gid, kgid).unwrap_or(OVERFLOW_ID)
+    }
+    /// Whether both ids have names here.
+    #[inline]
+    pub fn maps_both(&self, kuid: u32, kgid: u32) -> bool {
+        self.is_first() || self.up(IdKind::Uid, kuid).is_some() && self.up(IdKind::Gid, kgid).is_some()
+    }
+    /// The kernel id of user 0 here.
+    pub fn root_uid(&self) -> Option<u32> {
+        self.kuid(0)
+    }
+}
+
+impl Drop for UserNamespace {
+    /// Lets go of a chain of ancestors without nesting as deep as the chain.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut ns) = next.and_then(Arc::into_inner) {
+            next = ns.parent.take();
+        }
+    }
+}
+
+impl PartialEq for UserNamespace {
+    fn eq(&self, other: &UserNamespace) -> bool {
+        self.ns_id == other.ns_id
+    }
+}
+
+impl Eq for UserNamespace {}
+
+impl fmt::Debug for UserNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user:[{}]", self.ns_id.inum)
+    }
+}
+
+impl Namespace for UserNamespace {
+    fn kind(&self) -> NsKind {
+        NsKind::User
+    }
+    fn ns_id(&self) -> NsId {
+        self.ns_id
+    }
+    fn owner(&self) -> Arc<UserNamespace> {
+        self.parent.as_ref().unwrap_or_else(|| UserNamespace::first()).clone()
+    }
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}
+
+/// Credentials in a new child of `cred`'s namespace (clone(2) and unshare(2) with CLONE_NEWUSER). `chrooted`: the caller's root directory is not its mount
+/// namespace's, and it would get out of it.
+pub fn create(cred: &Cred, chrooted: bool) -> Result<Cred, Errno> {
+    if cred.user_ns.level > MAX_LEVEL {
+        return Err(Errno::ENOSPC);
+    }
+    if chrooted || !cred.user_ns.maps_both(cred.euid, cred.egid) {
+        return Err(Errno::EPERM);
+    }
+    Ok(cred_inside(cred, &UserNamespace::child_of(cred)))
+}
+
+/// What a process that enters `ns` gets: every capability there, and no trace of what it had (user_namespaces(7), "Capabilities").
+pub fn cred_inside(old: &Cred, ns: &Arc<UserNamespace>) -> Cred {
+    Cred {
+        user_ns: ns.clone(),
+        securebits: 0,
+        cap_inheritable: CapSet::EMPTY,
+        cap_permitted: CapSet::FULL,
+        cap_effective: CapSet::FULL,
+        cap_bounding: CapSet::FULL,
+        cap_ambient: CapSet::EMPTY,
+        ..old.clone()
+    }
+}
