@@ -29,6 +29,10 @@ pub const PR_CAP_AMBIENT_IS_SET: u64 = 1;
 pub const PR_CAP_AMBIENT_RAISE: u64 = 2;
 pub const PR_CAP_AMBIENT_LOWER: u64 = 3;
 pub const PR_CAP_AMBIENT_CLEAR_ALL: u64 = 4;
+pub const PR_SET_SYSCALL_USER_DISPATCH: i32 = 59;
+pub const PR_SYS_DISPATCH_OFF: u64 = 0;
+pub const PR_SYS_DISPATCH_EXCLUSIVE_ON: u64 = 1;
+pub const PR_SYS_DISPATCH_INCLUSIVE_ON: u64 = 2;
 pub const PR_TSC_ENABLE: i32 = 1;
 
 pub const ARCH_SET_GS: i32 = 0x1001;

@@ -235,6 +235,10 @@ pub mod si {
     pub const BUS_OBJERR: i32 = 3;
     pub const TRAP_BRKPT: i32 = 1;
     pub const TRAP_TRACE: i32 = 2;
+    pub const TRAP_BRANCH: i32 = 3;
+    pub const TRAP_HWBKPT: i32 = 4;
+    pub const SYS_SECCOMP: i32 = 1;
+    pub const SYS_USER_DISPATCH: i32 = 2;
     pub const CLD_EXITED: i32 = 1;
     pub const CLD_KILLED: i32 = 2;
     pub const CLD_DUMPED: i32 = 3;
@@ -242,6 +246,9 @@ pub mod si {
     pub const CLD_STOPPED: i32 = 5;
     pub const CLD_CONTINUED: i32 = 6;
 }
+
+/// `AUDIT_ARCH_X86_64` (`linux/audit.h`): how tracers and filters name this machine's calls.
+pub const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 
 const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
@@ -270,6 +277,10 @@ impl SigInfo {
     /// A POSIX timer fired.
     pub const fn timer(sig: Signal, id: i32, overrun: i32, value: u64) -> SigInfo {
         SigInfo::with(sig, si::TIMER, [pair(id as u32, overrun as u32), value, 0, 0])
+    }
+    /// A system call was not carried out; `at` is where it was made.
+    pub const fn syscall(code: i32, at: u64, number: i32) -> SigInfo {
+        SigInfo::with(Signal::SYS, code, [at, pair(number as u32, AUDIT_ARCH_X86_64), 0, 0])
     }
     /// I/O is possible on `fd`.
     pub const fn poll(sig: Signal, code: i32, band: u64, fd: i32) -> SigInfo {

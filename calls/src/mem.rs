@@ -14,6 +14,7 @@ use mm::io::access_ok;
 use mm::user::{UserCStr, UserPtr};
 use mm::{MapRequest, MappedFile};
 use task::Cx;
+use task::access::{Creds, Mode, may_access};
 use vfs::cred::Cap;
 use vfs::file::{File, Mapping};
 use vfs::fileops::MmapKind;
@@ -251,9 +252,7 @@ fn transfer(
     }
     let target = cx.find_task(pid).ok_or(Errno::ESRCH)?;
     let other = target.mm().ok_or(Errno::ESRCH)?;
-    if !may_reach(cx, &target) {
-        return Err(Errno::EPERM);
-    }
+    may_access(cx, &target, Mode::Attach, Creds::Real)?;
     let (mut src, mut dst) = if to_remote {
         (mm::Src::user_iov(cx.mm(), &mine), mm::Dst::user_iov(&other, &theirs))
     } else {
@@ -273,15 +272,4 @@ fn transfer(
         }
     }
     Ok(dst.done())
-}
-
-/// PTRACE_MODE_ATTACH_REALCREDS: the same user and group in every form, and dumpable; or CAP_SYS_PTRACE (ptrace(2)).
-fn may_reach(cx: &Cx, target: &task::Task) -> bool {
-    if Arc::ptr_eq(cx.process(), target.process()) || cx.cred().capable(Cap::SysPtrace) {
-        return true;
-    }
-    let (me, other) = (cx.cred(), target.cred());
-    let users = [other.uid, other.euid, other.suid].iter().all(|id| *id == me.uid);
-    let groups = [other.gid, other.egid, other.sgid].iter().all(|id| *id == me.gid);
-    users && groups && target.process().dumpable.load(core::sync::atomic::Ordering::Relaxed) == 1
 }

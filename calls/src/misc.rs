@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use machine::{PAGE_SIZE, VirtAddr, power};
 use mm::io::Dst;
 use mm::{UserCStr, UserPtr};
+use task::access::{Creds, Mode, may_access};
 use task::uts::{self, UtsName};
 use task::{Cx, tree};
 use vfs::Cap;
@@ -164,8 +165,8 @@ pub fn kcmp(cx: &mut Cx, pid1: i32, pid2: i32, kind: i32, fd1: u64, fd2: u64) ->
     const FS: i32 = 3;
     const SIGHAND: i32 = 4;
     let (one, two) = (cx.find_task(pid1).ok_or(Errno::ESRCH)?, cx.find_task(pid2).ok_or(Errno::ESRCH)?);
-    crate::support::may_inspect(cx, &one)?;
-    crate::support::may_inspect(cx, &two)?;
+    may_access(cx, &one, Mode::Read, Creds::Real)?;
+    may_access(cx, &two, Mode::Read, Creds::Real)?;
     let both = || Some((one.handles()?, two.handles()?));
     let (a, b) = both().ok_or(Errno::ESRCH)?;
     fn order<T: ?Sized>(a: &Arc<T>, b: &Arc<T>) -> i32 {

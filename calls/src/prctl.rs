@@ -9,6 +9,7 @@ use machine::{USER_MAX, VirtAddr};
 use mm::UserPtr;
 use task::Cx;
 use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE};
+use task::sud::{self, Sud};
 use task::task::{COMM_LEN, DEFAULT_TIMER_SLACK_NS};
 use vfs::cred::CAP_LAST;
 use vfs::{Cap, CapSet, Cred};
@@ -90,6 +91,11 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
         PR_GET_THP_DISABLE => {
             unused(&[a2, a3, a4, a5])?;
             Ok(cx.process().thp_disable.load(Relaxed).into())
+        }
+        PR_SET_SYSCALL_USER_DISPATCH => {
+            let new = Sud::parse(a2, a3, a4, a5)?;
+            sud::set(cx, new);
+            Ok(0)
         }
         _ => Err(Errno::EINVAL),
     }

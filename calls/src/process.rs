@@ -8,6 +8,7 @@ use abi::wait::{WaitOptions, id_type};
 use alloc::sync::Arc;
 use machine::{PAGE_SIZE, VirtAddr};
 use mm::UserPtr;
+use task::access::{Creds, Mode, may_access};
 use task::fork::{self, Request};
 use task::wait::{self, Which};
 use task::{Cx, Process, Task, pidfd, tree};
@@ -411,9 +412,7 @@ pub fn pidfd_getfd(cx: &mut Cx, fd: i32, target: i32, flags: u32) -> Result<i32,
     }
     let file = pidfd::with(cx, fd, |named, _| {
         let task = named.task()?;
-        if !Arc::ptr_eq(task.process(), cx.process()) {
-            crate::support::may_inspect(cx, &task)?;
-        }
+        may_access(cx, &task, Mode::Attach, Creds::Real)?;
         task.files().ok_or(Errno::ESRCH)?.get_any(target)
     })?;
     let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;

@@ -1,10 +1,8 @@
-//! What several families share: extensible structs, rights over other tasks.
+//! What several families share: extensible structs.
 
 use abi::Errno;
-use alloc::sync::Arc;
 use machine::VirtAddr;
-use task::{Cx, Task};
-use vfs::{Cap, CapSet};
+use task::Cx;
 
 /// Copies an extensible struct in (openat2(2), "Extensibility"): fields the caller does not know are left as they are in
 /// `known`; bytes beyond what the kernel knows must be zero (E2BIG).
@@ -22,15 +20,4 @@ pub(crate) fn read_extensible(cx: &Cx, at: VirtAddr, size: usize, known: &mut [u
     }
     let len = known.len().min(size);
     cx.mm().read_bytes(at, known.get_mut(..len).unwrap_or_default())
-}
-
-/// Whether the caller may look into another task (ptrace(2), "Ptrace access mode checking", with real ids).
-pub(crate) fn may_inspect(cx: &Cx, target: &Arc<Task>) -> Result<(), Errno> {
-    let (me, it) = (cx.cred(), target.cred());
-    let same = [it.uid, it.euid, it.suid].iter().all(|id| *id == me.uid)
-        && [it.gid, it.egid, it.sgid].iter().all(|id| *id == me.gid);
-    let subset = |a: CapSet, b: CapSet| a.0 & !b.0 == 0;
-    let dumpable = target.process().dumpable.load(core::sync::atomic::Ordering::Relaxed) == 1;
-    let allowed = same && dumpable && subset(it.cap_permitted, me.cap_permitted);
-    if allowed || me.capable(Cap::SysPtrace) { Ok(()) } else { Err(Errno::EPERM) }
 }

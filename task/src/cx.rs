@@ -33,6 +33,8 @@ pub struct Cx {
     pub robust_list: u64,
     /// The registered restartable-sequence area.
     pub rseq: crate::rseq::Rseq,
+    /// Syscall user dispatch, while `entry::SUD` is set.
+    pub sud: crate::sud::Sud,
     /// The wait status this thread ends with, once it has asked to.
     pub(crate) ending: i32,
 }
@@ -49,6 +51,7 @@ impl Cx {
             clear_child_tid: 0,
             robust_list: 0,
             rseq: crate::rseq::Rseq::default(),
+            sud: crate::sud::Sud::default(),
             ending: 0,
         }
     }

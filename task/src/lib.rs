@@ -22,7 +22,9 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod access;
 pub mod cx;
+pub mod entry;
 pub mod exec;
 pub mod exit;
 pub mod fork;
@@ -37,8 +39,10 @@ pub mod pidfd;
 pub mod process;
 pub mod rseq;
 pub mod run;
+pub mod seccomp;
 pub mod signal;
 pub mod signalfd;
+pub mod sud;
 pub mod task;
 pub mod timers;
 pub mod tree;

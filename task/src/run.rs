@@ -2,7 +2,7 @@
 
 use crate::signal::frame::Trap;
 use crate::signal::{Next, deliver, force};
-use crate::{Cx, exit, rseq, work};
+use crate::{Cx, entry, exit, rseq, work};
 use abi::signal::{SigInfo, Signal, si};
 use machine::VirtAddr;
 use machine::sync::Once;
@@ -41,6 +41,7 @@ pub fn run(mut cx: Cx) {
         thread.user_exit();
         in_call = matches!(why, Exit::Syscall);
         match why {
+            Exit::Syscall if cx.task.entry.any() => cx.user.regs.rax = entry::call(&mut cx, dispatch) as u64,
             Exit::Syscall => cx.user.regs.rax = dispatch(&mut cx) as u64,
             Exit::Fault(f) => fault(&mut cx, &f),
             Exit::Exception { vector, code } => exception(&mut cx, vector, code),

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
 pub struct Task {
     /// Reasons for the slow path on the way to user mode.
     pub work: Work,
+    /// Reasons for the slow path into system calls (`crate::entry`).
+    pub entry: Work,
     tid: AtomicI32,
     process: Arc<Process>,
     thread: Once<Arc<Thread>>,
@@ -86,6 +88,7 @@ impl Task {
         user.add_task();
         Task {
             work: Work::new(),
+            entry: Work::new(),
             tid: AtomicI32::new(tid),
             process,
             thread: Once::new(),

@@ -13,7 +13,7 @@ pub mod stack;
 use crate::process::Process;
 use crate::signal::{hand, send};
 use crate::task::Task;
-use crate::{Cx, exit, rseq, task, tree};
+use crate::{Cx, exit, rseq, sud, task, tree};
 use abi::Errno;
 use abi::auxv::*;
 use abi::personality;
@@ -260,6 +260,7 @@ fn fresh_start(cx: &mut Cx, process: &Arc<Process>, task: &Arc<Task>) {
     cx.signal.altstack = StackT { flags: abi::signal::SS_DISABLE, ..StackT::default() };
     cx.restart = None;
     rseq::reset(cx);
+    sud::set(cx, None);
     // Two references are our own: the thread's and the one others look at.
     if Arc::strong_count(cx.files()) > 2
         && let Ok(own) = cx.files().fork()

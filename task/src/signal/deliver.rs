@@ -207,6 +207,12 @@ pub fn force(cx: &Cx, sig: Signal, info: &SigInfo) {
     send::nudge(task);
 }
 
+/// Ends the process by `sig` whatever it does on that signal.
+pub fn force_exit(cx: &Cx, sig: Signal) {
+    cx.process().sig().hand.set(sig, SigAction::default());
+    force(cx, sig, &SigInfo::kernel(sig));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

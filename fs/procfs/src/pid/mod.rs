@@ -19,9 +19,10 @@ use abi::Errno;
 use abi::fcntl::OpenFlags;
 use alloc::sync::{Arc, Weak};
 pub use links::Link;
+use task::access::{Creds, Mode, check};
 use task::process::Life;
 use task::{Process, Task, tree};
-use vfs::{Cap, Cred, DirSink, File, FileOps, FileType, Inode, SuperBlock};
+use vfs::{Cred, DirSink, File, FileOps, FileType, Inode, SuperBlock};
 
 /// Which directory of a subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,14 +192,8 @@ impl Subject {
     }
     /// `cred` may look into the process: ptrace(2), "Ptrace access mode checking".
     pub fn may_trace(&self, cred: &Cred) -> Result<(), Errno> {
-        if crate::current().is_some_and(|me| core::ptr::eq(Arc::as_ptr(me.process()), self.process.as_ptr())) {
-            return Ok(());
-        }
-        let theirs = self.task()?.cred();
-        let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|id| *id == cred.fsuid)
-            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|id| *id == cred.fsgid);
-        let dumpable = self.process()?.dumpable.load(core::sync::atomic::Ordering::Relaxed) == 1;
-        if same && dumpable || cred.capable(Cap::SysPtrace) { Ok(()) } else { Err(Errno::EACCES) }
+        let me = crate::current().ok_or(Errno::EACCES)?;
+        check(me.process(), cred, &*self.task()?, Mode::Read, Creds::Fs).map_err(|_| Errno::EACCES)
     }
     /// `cred` may open `entry`.
     pub fn may_open(&self, entry: &PidEntry, cred: &Cred) -> Result<(), Errno> {
