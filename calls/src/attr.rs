@@ -22,7 +22,7 @@ fn change_mode(cx: &Cx, place: &Path, mode: u32) -> Result<(), Errno> {
         return Err(Errno::EPERM);
     }
     let mut mode = mode & S_IALLUGO;
-    if !cred.in_group(inode.base().gid()) && !cred.capable(Cap::Fsetid) {
+    if !cred.in_group(inode.base().gid()) && !cred.capable_over(inode.base(), Cap::Fsetid) {
         mode &= !S_ISGID;
     }
     ops::set_attr(place, SetAttr { mode: Some(mode), ..SetAttr::default() })
@@ -53,18 +53,18 @@ pub fn fchmod(cx: &mut Cx, fd: i32, mode: u32) -> Result<(), Errno> {
     change_mode(cx, file.path(), mode)
 }
 
-/// An id of -1 is left alone.
-fn wanted(id: u32) -> Option<u32> {
-    if id == u32::MAX { None } else { Some(id) }
+/// An id of -1 is left alone; others must be ids of the caller's user namespace, which `down` looks up.
+fn wanted(id: u32, down: impl Fn(u32) -> Option<u32>) -> Result<Option<u32>, Errno> {
+    if id == u32::MAX { Ok(None) } else { down(id).ok_or(Errno::EINVAL).map(Some) }
 }
 
 fn change_owner(cx: &Cx, place: &Path, uid: u32, gid: u32) -> Result<(), Errno> {
     place.mnt.want_write()?;
-    let (uid, gid) = (wanted(uid), wanted(gid));
     let base = place.inode().base();
     let cred = cx.cred();
+    let (uid, gid) = (wanted(uid, |u| cred.user_ns.kuid(u))?, wanted(gid, |g| cred.user_ns.kgid(g))?);
     let owner = cred.fsuid == base.uid();
-    if !cred.capable(Cap::Chown) {
+    if !cred.capable_over(base, Cap::Chown) {
         if uid.is_some_and(|u| !owner || u != base.uid()) {
             return Err(Errno::EPERM);
         }

@@ -27,72 +27,97 @@ fn install(cx: &mut Cx, new: Cred) {
     cx.set_cred(Arc::new(new));
 }
 
+/// The kernel's id of a user the caller names.
+fn user(cx: &Cx, uid: u32) -> Result<u32, Errno> {
+    cx.cred().user_ns.kuid(uid).ok_or(Errno::EINVAL)
+}
+
+/// The same of a group.
+fn group(cx: &Cx, gid: u32) -> Result<u32, Errno> {
+    cx.cred().user_ns.kgid(gid).ok_or(Errno::EINVAL)
+}
+
+/// -1 stays: it means "leave alone".
+fn user_or_keep(cx: &Cx, uid: u32) -> Result<u32, Errno> {
+    if uid == u32::MAX { Ok(uid) } else { user(cx, uid) }
+}
+
+/// The same of a group.
+fn group_or_keep(cx: &Cx, gid: u32) -> Result<u32, Errno> {
+    if gid == u32::MAX { Ok(gid) } else { group(cx, gid) }
+}
+
 /// getuid(2)
 pub fn getuid(cx: &mut Cx) -> Result<u32, Errno> {
-    Ok(cx.cred().uid)
+    let c = cx.cred();
+    Ok(c.user_ns.show_uid(c.uid))
 }
 
 /// geteuid(2)
 pub fn geteuid(cx: &mut Cx) -> Result<u32, Errno> {
-    Ok(cx.cred().euid)
+    let c = cx.cred();
+    Ok(c.user_ns.show_uid(c.euid))
 }
 
 /// getgid(2)
 pub fn getgid(cx: &mut Cx) -> Result<u32, Errno> {
-    Ok(cx.cred().gid)
+    let c = cx.cred();
+    Ok(c.user_ns.show_gid(c.gid))
 }
 
 /// getegid(2)
 pub fn getegid(cx: &mut Cx) -> Result<u32, Errno> {
-    Ok(cx.cred().egid)
+    let c = cx.cred();
+    Ok(c.user_ns.show_gid(c.egid))
 }
 
 /// getresuid(2)
 pub fn getresuid(cx: &mut Cx, r: UserPtr<u32>, e: UserPtr<u32>, s: UserPtr<u32>) -> Result<(), Errno> {
     let c = cx.cred();
-    r.write(cx.mm(), &c.uid)?;
-    e.write(cx.mm(), &c.euid)?;
-    s.write(cx.mm(), &c.suid)
+    r.write(cx.mm(), &c.user_ns.show_uid(c.uid))?;
+    e.write(cx.mm(), &c.user_ns.show_uid(c.euid))?;
+    s.write(cx.mm(), &c.user_ns.show_uid(c.suid))
 }
 
 /// getresgid(2)
 pub fn getresgid(cx: &mut Cx, r: UserPtr<u32>, e: UserPtr<u32>, s: UserPtr<u32>) -> Result<(), Errno> {
     let c = cx.cred();
-    r.write(cx.mm(), &c.gid)?;
-    e.write(cx.mm(), &c.egid)?;
-    s.write(cx.mm(), &c.sgid)
+    r.write(cx.mm(), &c.user_ns.show_gid(c.gid))?;
+    e.write(cx.mm(), &c.user_ns.show_gid(c.egid))?;
+    s.write(cx.mm(), &c.user_ns.show_gid(c.sgid))
 }
 
 /// setuid(2)
 pub fn setuid(cx: &mut Cx, uid: u32) -> Result<(), Errno> {
-    let new = ids::setuid(cx.cred(), uid)?;
+    let new = ids::setuid(cx.cred(), user(cx, uid)?)?;
     install(cx, new);
     Ok(())
 }
 
 /// setgid(2)
 pub fn setgid(cx: &mut Cx, gid: u32) -> Result<(), Errno> {
-    let new = ids::setgid(cx.cred(), gid)?;
+    let new = ids::setgid(cx.cred(), group(cx, gid)?)?;
     install(cx, new);
     Ok(())
 }
 
 /// setreuid(2)
 pub fn setreuid(cx: &mut Cx, ruid: u32, euid: u32) -> Result<(), Errno> {
-    let new = ids::setreuid(cx.cred(), ruid, euid)?;
+    let new = ids::setreuid(cx.cred(), user_or_keep(cx, ruid)?, user_or_keep(cx, euid)?)?;
     install(cx, new);
     Ok(())
 }
 
 /// setregid(2)
 pub fn setregid(cx: &mut Cx, rgid: u32, egid: u32) -> Result<(), Errno> {
-    let new = ids::setregid(cx.cred(), rgid, egid)?;
+    let new = ids::setregid(cx.cred(), group_or_keep(cx, rgid)?, group_or_keep(cx, egid)?)?;
     install(cx, new);
     Ok(())
 }
 
 /// setresuid(2)
 pub fn setresuid(cx: &mut Cx, ruid: u32, euid: u32, suid: u32) -> Result<(), Errno> {
+    let [ruid, euid, suid] = [user_or_keep(cx, ruid)?, user_or_keep(cx, euid)?, user_or_keep(cx, suid)?];
     let new = ids::setresuid(cx.cred(), ruid, euid, suid)?;
     install(cx, new);
     Ok(())
@@ -100,6 +125,7 @@ pub fn setresuid(cx: &mut Cx, ruid: u32, euid: u32, suid: u32) -> Result<(), Err
 
 /// setresgid(2)
 pub fn setresgid(cx: &mut Cx, rgid: u32, egid: u32, sgid: u32) -> Result<(), Errno> {
+    let [rgid, egid, sgid] = [group_or_keep(cx, rgid)?, group_or_keep(cx, egid)?, group_or_keep(cx, sgid)?];
     let new = ids::setresgid(cx.cred(), rgid, egid, sgid)?;
     install(cx, new);
     Ok(())
@@ -107,8 +133,9 @@ pub fn setresgid(cx: &mut Cx, rgid: u32, egid: u32, sgid: u32) -> Result<(), Err
 
 /// setfsuid(2): always gives the old id
 pub fn setfsuid(cx: &mut Cx, uid: u32) -> Result<u32, Errno> {
-    let old = cx.cred().fsuid;
-    if let Some(new) = ids::setfsuid(cx.cred(), uid) {
+    let c = cx.cred();
+    let old = c.user_ns.show_uid(c.fsuid);
+    if let Some(new) = c.user_ns.kuid(uid).and_then(|uid| ids::setfsuid(c, uid)) {
         install(cx, new);
     }
     Ok(old)
@@ -116,8 +143,9 @@ pub fn setfsuid(cx: &mut Cx, uid: u32) -> Result<u32, Errno> {
 
 /// setfsgid(2): always gives the old id
 pub fn setfsgid(cx: &mut Cx, gid: u32) -> Result<u32, Errno> {
-    let old = cx.cred().fsgid;
-    if let Some(new) = ids::setfsgid(cx.cred(), gid) {
+    let c = cx.cred();
+    let old = c.user_ns.show_gid(c.fsgid);
+    if let Some(new) = c.user_ns.kgid(gid).and_then(|gid| ids::setfsgid(c, gid)) {
         install(cx, new);
     }
     Ok(old)
@@ -125,7 +153,8 @@ pub fn setfsgid(cx: &mut Cx, gid: u32) -> Result<u32, Errno> {
 
 /// getgroups(2)
 pub fn getgroups(cx: &mut Cx, size: i32, list: VirtAddr) -> Result<i32, Errno> {
-    let groups = &cx.cred().groups;
+    let cred = cx.cred();
+    let groups = &cred.groups;
     let n = groups.len() as i32;
     if size < 0 {
         return Err(Errno::EINVAL);
@@ -134,22 +163,29 @@ pub fn getgroups(cx: &mut Cx, size: i32, list: VirtAddr) -> Result<i32, Errno> {
         if size < n {
             return Err(Errno::EINVAL);
         }
-        UserSlice::new(list, groups.len()).write_from(cx.mm(), groups)?;
+        let list = UserSlice::new(list, groups.len());
+        if cred.user_ns.is_first() {
+            list.write_from(cx.mm(), groups)?;
+        } else {
+            let shown: Vec<u32> = groups.iter().map(|g| cred.user_ns.show_gid(*g)).collect();
+            list.write_from(cx.mm(), &shown)?;
+        }
     }
     Ok(n)
 }
 
 /// setgroups(2)
 pub fn setgroups(cx: &mut Cx, size: i32, list: VirtAddr) -> Result<(), Errno> {
-    if !cx.cred().capable(Cap::Setgid) {
+    let cred = cx.cred();
+    if !cred.capable_here(Cap::Setgid) || !cred.user_ns.may_setgroups() {
         return Err(Errno::EPERM);
     }
     if !(0..=NGROUPS_MAX).contains(&size) {
         return Err(Errno::EINVAL);
     }
     let mut groups: Vec<u32> = UserSlice::new(list, size as usize).read_vec(cx.mm())?;
-    if groups.contains(&u32::MAX) {
-        return Err(Errno::EINVAL);
+    for g in &mut groups {
+        *g = group(cx, *g)?;
     }
     groups.sort_unstable();
     let new = Cred { groups, ..Cred::clone(cx.cred()) };

@@ -165,7 +165,7 @@ pub fn fchdir(cx: &mut Cx, fd: i32) -> Result<(), Errno> {
 pub fn chroot(cx: &mut Cx, path: UserCStr) -> Result<(), Errno> {
     let place = at::lookup(cx, AT_FDCWD, path, 0, true)?;
     walk::may_enter(place.inode(), cx.cred())?;
-    if !cx.cred().capable(Cap::SysChroot) {
+    if !cx.cred().capable_here(Cap::SysChroot) {
         return Err(Errno::EPERM);
     }
     cx.fs().set_root(place);

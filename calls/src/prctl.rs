@@ -129,7 +129,7 @@ fn cap_from(raw: u64) -> Result<Cap, Errno> {
 }
 
 fn cap_from_raw(cx: &Cx, raw: u64) -> Result<Cap, Errno> {
-    if !cx.cred().capable(Cap::Setpcap) {
+    if !cx.cred().capable_here(Cap::Setpcap) {
         return Err(Errno::EPERM);
     }
     cap_from(raw)
@@ -158,7 +158,7 @@ fn secure_bits(cx: &mut Cx, op: i32, arg: u64) -> Result<i64, Errno> {
             let new = u32::try_from(arg).ok().filter(|b| b & !0xff == 0).ok_or(Errno::EPERM)?;
             let locked = now & LOCKS;
             let frozen = (locked >> 1 & (now ^ new)) != 0 || locked & !new != 0;
-            if frozen || !cx.cred().capable(Cap::Setpcap) {
+            if frozen || !cx.cred().capable_here(Cap::Setpcap) {
                 return Err(Errno::EPERM);
             }
             change(cx, |c| c.securebits = new);

@@ -307,7 +307,7 @@ fn may_limit(cx: &Cx, target: &Process) -> Result<(), Errno> {
     let (me, it) = (cx.cred(), target.cred());
     let same = [it.euid, it.suid, it.uid].iter().all(|id| *id == me.uid)
         && [it.egid, it.sgid, it.gid].iter().all(|id| *id == me.gid);
-    if same || me.capable(Cap::SysResource) { Ok(()) } else { Err(Errno::EPERM) }
+    if same || me.capable_in(&it.user_ns, Cap::SysResource) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// getrusage(2)
@@ -424,20 +424,25 @@ pub fn unshare(cx: &mut Cx, flags: u64) -> Result<(), Errno> {
     use CloneFlags as F;
     let known = F::THREAD | F::FS | F::NEWNS | F::SIGHAND | F::VM | F::FILES | F::SYSVSEM | F::NAMESPACES;
     let flags = F::from_bits(flags).filter(|f| known.contains(*f)).ok_or(Errno::EINVAL)?;
-    if flags.intersects(F::THREAD | F::SIGHAND | F::VM) && cx.process().threads().len() > 1 {
+    if flags.intersects(F::THREAD | F::SIGHAND | F::VM | F::NEWUSER) && cx.process().threads().len() > 1 {
         return Err(Errno::EINVAL);
     }
-    if flags.intersects(F::NAMESPACES) {
+    if flags.intersects(F::NAMESPACES - F::NEWUSER) {
         let allowed = flags.contains(F::NEWUSER) || cx.cred().capable(Cap::SysAdmin);
         return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
     }
+    let cred = if flags.contains(F::NEWUSER) { Some(cx.child_user_ns()?) } else { None };
     if flags.contains(F::FILES) {
         let own = cx.files().fork()?;
         cx.set_files(own);
     }
-    if flags.contains(F::FS) {
+    // A user namespace is not shared with the other users of the root directory: CLONE_NEWUSER implies CLONE_FS.
+    if flags.intersects(F::FS | F::NEWUSER) {
         let own = cx.fs().fork();
         cx.set_fs(own);
+    }
+    if let Some(cred) = cred {
+        cx.set_cred(cred);
     }
     Ok(())
 }

@@ -8,18 +8,20 @@ use abi::stat::*;
 use alloc::borrow::Cow;
 use mm::user::{UserCStr, UserPtr};
 use task::Cx;
+use task::exec::creds::SECBIT_NO_SETUID_FIXUP;
 use vfs::cred::CapSet;
 use vfs::{Attr, Cred, FileType, MntFlags, Mount, Path, SbFlags, Timespec, dev_to_user, major, may, minor};
 
 #[inline]
-fn encode(a: &Attr) -> Stat {
+fn encode(cx: &Cx, a: &Attr) -> Stat {
+    let ns = &cx.cred().user_ns;
     Stat {
         st_dev: dev_to_user(a.dev),
         st_ino: a.ino,
         st_nlink: u64::from(a.nlink),
         st_mode: a.mode,
-        st_uid: a.uid,
-        st_gid: a.gid,
+        st_uid: ns.show_uid(a.uid),
+        st_gid: ns.show_gid(a.gid),
         pad0: 0,
         st_rdev: dev_to_user(a.rdev),
         st_size: a.size as i64,
@@ -39,20 +41,20 @@ fn encode(a: &Attr) -> Stat {
 #[inline]
 pub fn stat(cx: &mut Cx, path: UserCStr, out: UserPtr<Stat>) -> Result<(), Errno> {
     let place = at::lookup(cx, AT_FDCWD, path, 0, true)?;
-    out.write(cx.mm(), &encode(&place.inode().attr()?))
+    out.write(cx.mm(), &encode(cx, &place.inode().attr()?))
 }
 
 /// lstat(2).
 pub fn lstat(cx: &mut Cx, path: UserCStr, out: UserPtr<Stat>) -> Result<(), Errno> {
     let place = at::lookup(cx, AT_FDCWD, path, 0, false)?;
-    out.write(cx.mm(), &encode(&place.inode().attr()?))
+    out.write(cx.mm(), &encode(cx, &place.inode().attr()?))
 }
 
 /// fstat(2).
 #[inline]
 pub fn fstat(cx: &mut Cx, fd: i32, out: UserPtr<Stat>) -> Result<(), Errno> {
     let file = cx.files().get_any(fd)?;
-    out.write(cx.mm(), &encode(&file.attr()?))
+    out.write(cx.mm(), &encode(cx, &file.attr()?))
 }
 
 /// The path is "" or NULL: fstat in the clothes of newfstatat.
@@ -75,7 +77,7 @@ pub fn newfstatat(cx: &mut Cx, dirfd: i32, path: UserCStr, out: UserPtr<Stat>, f
         return fstat(cx, dirfd, out);
     }
     let place = at::lookup(cx, dirfd, path, flags, flags & AT_SYMLINK_NOFOLLOW == 0)?;
-    out.write(cx.mm(), &encode(&place.inode().attr()?))
+    out.write(cx.mm(), &encode(cx, &place.inode().attr()?))
 }
 
 fn stamp(t: Timespec) -> StatxTimestamp {
@@ -103,8 +105,8 @@ pub fn statx(cx: &mut Cx, dirfd: i32, path: UserCStr, flags: u32, mask: u32, out
         stx_blksize: a.blksize,
         stx_attributes: if at_root { STATX_ATTR_MOUNT_ROOT } else { 0 },
         stx_nlink: a.nlink,
-        stx_uid: a.uid,
-        stx_gid: a.gid,
+        stx_uid: cx.cred().user_ns.show_uid(a.uid),
+        stx_gid: cx.cred().user_ns.show_gid(a.gid),
         stx_mode: a.mode as u16,
         stx_ino: a.ino,
         stx_size: a.size,
@@ -182,7 +184,13 @@ pub fn fstatfs(cx: &mut Cx, fd: i32, out: UserPtr<Statfs>) -> Result<(), Errno> 
 
 /// The credentials access(2) checks with: real ids, and the capabilities a program run by them would have.
 fn real(cred: &Cred) -> Cow<'_, Cred> {
-    let caps = if cred.uid == 0 { cred.cap_permitted } else { CapSet::EMPTY };
+    let caps = if cred.securebits & SECBIT_NO_SETUID_FIXUP != 0 {
+        cred.cap_effective
+    } else if cred.user_ns.root_uid() == Some(cred.uid) {
+        cred.cap_permitted
+    } else {
+        CapSet::EMPTY
+    };
     if cred.fsuid == cred.uid && cred.fsgid == cred.gid && cred.cap_effective == caps {
         return Cow::Borrowed(cred);
     }

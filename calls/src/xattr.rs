@@ -21,8 +21,14 @@ fn allowed(cx: &Cx, inode: &alloc::sync::Arc<dyn Inode>, name: &[u8], mask: u32)
     let cred = cx.cred();
     let refuse = Err(if mask & may::WRITE != 0 { Errno::EPERM } else { Errno::ENODATA });
     if name.starts_with(b"security.") || name.starts_with(b"system.") {
-        let needs = if name == b"security.capability" { Cap::Setfcap } else { Cap::SysAdmin };
-        if mask & may::WRITE != 0 && name.starts_with(b"security.") && !cred.capable(needs) {
+        let free = mask & may::WRITE == 0
+            || !name.starts_with(b"security.")
+            || if name == b"security.capability" {
+                cred.capable_over(inode.base(), Cap::Setfcap)
+            } else {
+                cred.capable_in(inode.sb().user_ns(), Cap::SysAdmin)
+            };
+        if !free {
             return Err(Errno::EPERM);
         }
         return Ok(());

@@ -132,6 +132,12 @@ impl Cx {
         self.task.update_handles(|h| h.fs = fs.clone());
         self.handles.fs = fs;
     }
+    /// Credentials in a new user namespace below the caller's (clone(2), unshare(2)).
+    pub fn child_user_ns(&self) -> Result<Arc<Cred>, Errno> {
+        let dirs = self.handles.fs.dirs();
+        let chrooted = dirs.root != dirs.ns.root_path();
+        vfs::user_ns::create(&self.handles.cred, chrooted).map(Arc::new)
+    }
     /// Installs other credentials.
     pub fn set_cred(&mut self, cred: Arc<Cred>) {
         self.task.change_cred(&cred);

@@ -43,8 +43,11 @@ pub struct Request {
 }
 
 /// Flags that would make something this kernel does not have.
-const UNSUPPORTED: CloneFlags =
-    CloneFlags::NAMESPACES.union(CloneFlags::INTO_CGROUP).union(CloneFlags::AUTOREAP).union(CloneFlags::PIDFD_AUTOKILL);
+const UNSUPPORTED: CloneFlags = CloneFlags::NAMESPACES
+    .difference(CloneFlags::NEWUSER)
+    .union(CloneFlags::INTO_CGROUP)
+    .union(CloneFlags::AUTOREAP)
+    .union(CloneFlags::PIDFD_AUTOKILL);
 
 /// The rules on combinations of flags, in Linux's order.
 pub fn check(req: &Request, caller_is_init: bool, admin: bool) -> Result<(), Errno> {
@@ -188,7 +191,7 @@ fn tell_parent(cx: &Cx, req: &Request, tid: i32, task: &Arc<Task>) -> Result<Opt
 }
 
 fn child_handles(cx: &Cx, f: CloneFlags) -> Result<Handles, Errno> {
-    let mut cred = cx.cred().clone();
+    let mut cred = if f.contains(CloneFlags::NEWUSER) { cx.child_user_ns()? } else { cx.cred().clone() };
     if f.contains(CloneFlags::NNP) && !cred.no_new_privs {
         Arc::make_mut(&mut cred).no_new_privs = true;
     }

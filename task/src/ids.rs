@@ -1,5 +1,5 @@
 //! The rules of setuid(2), setreuid(2), setresuid(2), setfsuid(2), their group counterparts, and capset(2). Pure: old
-//! credentials in, new ones out. `u32::MAX` stands for "leave alone" where the manual says -1.
+//! credentials in, new ones out. All ids are kernel ids. `u32::MAX` stands for "leave alone" where the manual says -1.
 
 use crate::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP};
 use abi::Errno;
@@ -26,8 +26,9 @@ fn fix_caps(old: &Cred, new: &mut Cred) {
     if old.securebits & SECBIT_NO_SETUID_FIXUP != 0 {
         return;
     }
-    let had_root = old.uid == 0 || old.euid == 0 || old.suid == 0;
-    let has_root = new.uid == 0 || new.euid == 0 || new.suid == 0;
+    let root = old.user_ns.root_uid().unwrap_or(KEEP);
+    let had_root = old.uid == root || old.euid == root || old.suid == root;
+    let has_root = new.uid == root || new.euid == root || new.suid == root;
     if had_root && !has_root {
         if old.securebits & SECBIT_KEEP_CAPS == 0 {
             new.cap_permitted = CapSet::EMPTY;
@@ -35,10 +36,10 @@ fn fix_caps(old: &Cred, new: &mut Cred) {
         }
         new.cap_ambient = CapSet::EMPTY;
     }
-    if old.euid == 0 && new.euid != 0 {
+    if old.euid == root && new.euid != root {
         new.cap_effective = CapSet::EMPTY;
     }
-    if old.euid != 0 && new.euid == 0 {
+    if old.euid != root && new.euid == root {
         new.cap_effective = new.cap_permitted;
     }
 }
@@ -49,7 +50,7 @@ pub fn setuid(old: &Cred, uid: u32) -> Result<Cred, Errno> {
         return Err(Errno::EINVAL);
     }
     let mut new = old.clone();
-    if old.capable(Cap::Setuid) {
+    if old.capable_here(Cap::Setuid) {
         (new.uid, new.suid) = (uid, uid);
     } else if uid != old.uid && uid != old.suid {
         return Err(Errno::EPERM);
@@ -61,7 +62,7 @@ pub fn setuid(old: &Cred, uid: u32) -> Result<Cred, Errno> {
 
 /// setreuid(2).
 pub fn setreuid(old: &Cred, ruid: u32, euid: u32) -> Result<Cred, Errno> {
-    let privileged = old.capable(Cap::Setuid);
+    let privileged = old.capable_here(Cap::Setuid);
     if ruid != KEEP && !privileged && ruid != old.uid && ruid != old.euid {
         return Err(Errno::EPERM);
     }
@@ -81,7 +82,7 @@ pub fn setreuid(old: &Cred, ruid: u32, euid: u32) -> Result<Cred, Errno> {
 /// setresuid(2).
 pub fn setresuid(old: &Cred, ruid: u32, euid: u32, suid: u32) -> Result<Cred, Errno> {
     let mine = [old.uid, old.euid, old.suid, KEEP];
-    if !old.capable(Cap::Setuid) && [ruid, euid, suid].iter().any(|id| !mine.contains(id)) {
+    if !old.capable_here(Cap::Setuid) && [ruid, euid, suid].iter().any(|id| !mine.contains(id)) {
         return Err(Errno::EPERM);
     }
     let mut new = old.clone();
@@ -93,16 +94,17 @@ pub fn setresuid(old: &Cred, ruid: u32, euid: u32, suid: u32) -> Result<Cred, Er
 
 /// setfsuid(2): the new credentials, if the change is allowed.
 pub fn setfsuid(old: &Cred, uid: u32) -> Option<Cred> {
-    if uid == KEEP || (![old.uid, old.euid, old.suid, old.fsuid].contains(&uid) && !old.capable(Cap::Setuid)) {
+    if uid == KEEP || (![old.uid, old.euid, old.suid, old.fsuid].contains(&uid) && !old.capable_here(Cap::Setuid)) {
         return None;
     }
     let mut new = old.clone();
     new.fsuid = uid;
     if old.securebits & SECBIT_NO_SETUID_FIXUP == 0 {
-        if old.fsuid == 0 && uid != 0 {
+        let root = old.user_ns.root_uid().unwrap_or(KEEP);
+        if old.fsuid == root && uid != root {
             new.cap_effective = CapSet(new.cap_effective.0 & !FS_CAPS);
         }
-        if old.fsuid != 0 && uid == 0 {
+        if old.fsuid != root && uid == root {
             new.cap_effective = CapSet(new.cap_effective.0 | new.cap_permitted.0 & FS_CAPS);
         }
     }
@@ -115,7 +117,7 @@ pub fn setgid(old: &Cred, gid: u32) -> Result<Cred, Errno> {
         return Err(Errno::EINVAL);
     }
     let mut new = old.clone();
-    if old.capable(Cap::Setgid) {
+    if old.capable_here(Cap::Setgid) {
         (new.gid, new.sgid) = (gid, gid);
     } else if gid != old.gid && gid != old.sgid {
         return Err(Errno::EPERM);
@@ -126,7 +128,7 @@ pub fn setgid(old: &Cred, gid: u32) -> Result<Cred, Errno> {
 
 /// setregid(2).
 pub fn setregid(old: &Cred, rgid: u32, egid: u32) -> Result<Cred, Errno> {
-    let privileged = old.capable(Cap::Setgid);
+    let privileged = old.capable_here(Cap::Setgid);
     if rgid != KEEP && !privileged && rgid != old.gid && rgid != old.egid {
         return Err(Errno::EPERM);
     }
@@ -145,7 +147,7 @@ pub fn setregid(old: &Cred, rgid: u32, egid: u32) -> Result<Cred, Errno> {
 /// setresgid(2).
 pub fn setresgid(old: &Cred, rgid: u32, egid: u32, sgid: u32) -> Result<Cred, Errno> {
     let mine = [old.gid, old.egid, old.sgid, KEEP];
-    if !old.capable(Cap::Setgid) && [rgid, egid, sgid].iter().any(|id| !mine.contains(id)) {
+    if !old.capable_here(Cap::Setgid) && [rgid, egid, sgid].iter().any(|id| !mine.contains(id)) {
         return Err(Errno::EPERM);
     }
     let mut new = old.clone();
@@ -156,7 +158,7 @@ pub fn setresgid(old: &Cred, rgid: u32, egid: u32, sgid: u32) -> Result<Cred, Er
 
 /// setfsgid(2): the new credentials, if the change is allowed.
 pub fn setfsgid(old: &Cred, gid: u32) -> Option<Cred> {
-    if gid == KEEP || (![old.gid, old.egid, old.sgid, old.fsgid].contains(&gid) && !old.capable(Cap::Setgid)) {
+    if gid == KEEP || (![old.gid, old.egid, old.sgid, old.fsgid].contains(&gid) && !old.capable_here(Cap::Setgid)) {
         return None;
     }
     Some(Cred { fsgid: gid, ..old.clone() })
@@ -165,7 +167,7 @@ pub fn setfsgid(old: &Cred, gid: u32) -> Option<Cred> {
 /// capset(2).
 pub fn capset(old: &Cred, effective: CapSet, permitted: CapSet, inheritable: CapSet) -> Result<Cred, Errno> {
     let within = |a: CapSet, b: u64| a.0 & !b == 0;
-    let free = old.capable(Cap::Setpcap);
+    let free = old.capable_here(Cap::Setpcap);
     if !free && !within(inheritable, old.cap_inheritable.0 | old.cap_permitted.0) {
         return Err(Errno::EPERM);
     }

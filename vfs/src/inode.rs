@@ -21,6 +21,7 @@ use crate::path::Path;
 pub use crate::permission::{generic_permission, may, without_setid};
 use crate::rare::Rare;
 use crate::superblock::SuperBlock;
+use crate::user_ns::IdKind;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::stat::S_IALLUGO;
@@ -464,8 +465,9 @@ impl dyn Inode {
     pub fn may_search(&self, cred: &Cred) -> Result<(), Errno> {
         if self.base().mode() & 0o111 == 0o111 { Ok(()) } else { self.permission(cred, may::EXEC) }
     }
-    /// Whether `cred` owns the inode or has CAP_FOWNER.
+    /// Whether `cred` owns the inode or has CAP_FOWNER where the owner has a name.
     pub fn owner_or_capable(&self, cred: &Cred) -> bool {
-        self.base().uid() == cred.fsuid || cred.capable(Cap::Fowner)
+        self.base().uid() == cred.fsuid
+            || cred.cap_effective.has(Cap::Fowner) && cred.user_ns.up(IdKind::Uid, self.base().uid()).is_some()
     }
 }

@@ -3,7 +3,7 @@
 use crate::attr::{FileType, SetAttr};
 use crate::caller::Caller;
 use crate::clock;
-use crate::cred::{Cap, Cred};
+use crate::cred::Cred;
 use crate::dentry::Dentry;
 use crate::file::File;
 use crate::fileops::FileOps;
@@ -240,7 +240,7 @@ fn may_open(path: &Path, flags: &mut OpenFlags, how: &How, cred: &Cred) -> Resul
         _ => {}
     }
     inode.check(cred, how.mask())?;
-    if flags.contains(OpenFlags::NOATIME) && inode.base().uid() != cred.fsuid && !cred.capable(Cap::Fowner) {
+    if flags.contains(OpenFlags::NOATIME) && !inode.owner_or_capable(cred) {
         return Err(Errno::EPERM);
     }
     Ok(())

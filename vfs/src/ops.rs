@@ -44,7 +44,7 @@ fn may_delete(dir: &Arc<dyn Inode>, victim: &Dentry, cred: &Cred, want_dir: bool
     if d.mode() & S_ISVTX != 0
         && inode.base().uid() != cred.fsuid
         && d.uid() != cred.fsuid
-        && !cred.capable(Cap::Fowner)
+        && !cred.capable_over(inode.base(), Cap::Fowner)
     {
         return Err(Errno::EPERM);
     }

@@ -9,6 +9,7 @@ use crate::dentry::Dentry;
 use crate::fscontext::Dirs;
 use crate::inode::Inode;
 use crate::path::Path;
+use crate::user_ns::UserNamespace;
 use crate::walk::{self, Start};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -87,6 +88,7 @@ pub struct SuperBlock {
     dev: u32,
     flags: AtomicU32,
     ops: Box<dyn SuperOps>,
+    user_ns: Arc<UserNamespace>,
     root: SpinLock<Weak<Dentry>>,
     /// Mounts that show (a part of) it.
     mounts: AtomicU32,
@@ -97,12 +99,25 @@ static NEXT_ANON_MINOR: AtomicU32 = AtomicU32::new(1);
 impl SuperBlock {
     /// An instance without a device: it gets a device number of its own with major 0.
     pub fn new(fs_name: &'static str, flags: SbFlags, ops: Box<dyn SuperOps>) -> Arc<SuperBlock> {
+        SuperBlock::owned(fs_name, flags, ops, UserNamespace::first().clone())
+    }
+    /// The same for an instance that somebody mounted in `user_ns`: its ids must have names there, and it has no device files.
+    pub fn owned(
+        fs_name: &'static str,
+        mut flags: SbFlags,
+        ops: Box<dyn SuperOps>,
+        user_ns: Arc<UserNamespace>,
+    ) -> Arc<SuperBlock> {
+        if !user_ns.is_first() {
+            flags |= SbFlags::NODEV;
+        }
         let dev = makedev(0, NEXT_ANON_MINOR.fetch_add(1, Ordering::Relaxed));
         Arc::new(SuperBlock {
             fs_name,
             dev,
             flags: AtomicU32::new(flags.bits()),
             ops,
+            user_ns,
             root: SpinLock::new(Weak::new()),
             mounts: AtomicU32::new(0),
         })
@@ -126,6 +141,11 @@ impl SuperBlock {
         let _ = self
             .flags
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |f| Some(f & !mask.bits() | value.bits() & mask.bits()));
+    }
+    /// The user namespace it was mounted in.
+    #[inline]
+    pub fn user_ns(&self) -> &Arc<UserNamespace> {
+        &self.user_ns
     }
     /// Whether nothing may be written.
     #[inline]

@@ -63,14 +63,16 @@ fn read_rights(cx: &Cx, fds: UserPtr<i32>, count: usize, out: &mut Control) -> R
 fn checked(cx: &Cx, claim: Ucred) -> Result<Ucred, Errno> {
     let cred = cx.cred();
     let pid = claim.pid == cx.process().nr() || cred.capable(Cap::SysAdmin);
-    let uid = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.capable(Cap::Setuid);
-    let gid = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.capable(Cap::Setgid);
+    let kuid = cred.user_ns.kuid(claim.uid).ok_or(Errno::EINVAL)?;
+    let kgid = cred.user_ns.kgid(claim.gid).ok_or(Errno::EINVAL)?;
+    let uid = [cred.uid, cred.euid, cred.suid].contains(&kuid) || cred.capable_here(Cap::Setuid);
+    let gid = [cred.gid, cred.egid, cred.sgid].contains(&kgid) || cred.capable_here(Cap::Setgid);
     if !(pid && uid && gid) {
         return Err(Errno::EPERM);
     }
     // As the sender knows it; the receiver gets his own number for it.
     let pid = cx.global_of(claim.pid).ok_or(Errno::ESRCH)?;
-    Ok(Ucred { pid, ..claim })
+    Ok(Ucred { pid, uid: kuid, gid: kgid })
 }
 
 /// The user buffer that control data of a receive goes to.
@@ -100,6 +102,8 @@ impl<'a> Writer<'a> {
     pub fn put(&mut self, control: Control, flags: MsgFlags) -> Result<(), Errno> {
         if let Some(mut creds) = control.creds {
             creds.pid = self.cx.nr_of(creds.pid);
+            let ns = &self.cx.cred().user_ns;
+            (creds.uid, creds.gid) = (ns.show_uid(creds.uid), ns.show_gid(creds.gid));
             self.put_bytes(scm::SCM_CREDENTIALS, creds.as_bytes())?;
         }
         if !control.files.is_empty() {

@@ -2,10 +2,12 @@
 
 use super::{net_cx, socket_file};
 use abi::Errno;
+use abi::socket::{SOL_SOCKET, Ucred, so};
 use machine::VirtAddr;
 use mm::UserPtr;
 use net::{Socket, options};
 use task::Cx;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// The longest value any option takes.
 const VALUE_MAX: usize = 128;
@@ -21,7 +23,14 @@ pub fn getsockopt(
 ) -> Result<(), Errno> {
     let file = socket_file(cx, fd)?;
     let room = usize::try_from(len.read(cx.mm())?).map_err(|_| Errno::EINVAL)?;
-    let bytes = options::get(&**Socket::of(&file)?, level, name)?;
+    let mut bytes = options::get(&**Socket::of(&file)?, level, name)?;
+    if (level, name) == (SOL_SOCKET, so::PEERCRED)
+        && let Ok(peer) = Ucred::read_from_bytes(&bytes)
+    {
+        let ns = &cx.cred().user_ns;
+        let seen = Ucred { pid: cx.nr_of(peer.pid), uid: ns.show_uid(peer.uid), gid: ns.show_gid(peer.gid) };
+        bytes.copy_from_slice(seen.as_bytes());
+    }
     let n = bytes.len().min(room);
     cx.mm().write_bytes(value, bytes.get(..n).unwrap_or_default())?;
     len.write(cx.mm(), &(n as i32))

@@ -166,7 +166,7 @@ pub fn deliver(msg: &mut RecvMsg<'_, '_>, extras: Extras, pass_creds: bool) {
     msg.control.files = extras.files;
     if pass_creds {
         // What was sent before the option was set has no sender on record.
-        let nobody = abi::socket::Ucred { pid: 0, uid: 65534, gid: 65534 };
+        let nobody = abi::socket::Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
         msg.control.creds = Some(extras.creds.unwrap_or(nobody));
     }
 }

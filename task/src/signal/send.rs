@@ -159,7 +159,7 @@ pub fn may_send(sender: &Arc<Process>, from: &Cred, to: &Arc<Process>, sig: Opti
     let target = to.cred();
     let same_user =
         from.euid == target.suid || from.euid == target.uid || from.uid == target.suid || from.uid == target.uid;
-    if same_user || from.capable(Cap::Kill) {
+    if same_user || from.capable_in(&target.user_ns, Cap::Kill) {
         return Ok(());
     }
     if sig == Some(Signal::CONT) && Arc::ptr_eq(&sender.session(), &to.session()) {

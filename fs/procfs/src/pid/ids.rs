@@ -46,18 +46,6 @@ pub fn children(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     Ok(())
 }
 
-/// `uid_map` and `gid_map` of the initial user namespace.
-pub fn id_map(_: &Subject, _: &File, out: &mut Text) -> Shown {
-    out.dec_width(0, 10).ch(' ').dec_width(0, 10).ch(' ').dec_width(u32::MAX.into(), 10).ch('\n');
-    Ok(())
-}
-
-/// `setgroups`.
-pub fn setgroups(_: &Subject, _: &File, out: &mut Text) -> Shown {
-    out.str("allow\n");
-    Ok(())
-}
-
 /// `personality`.
 pub fn personality(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     out.hex(subject.task()?.personality.load(Relaxed).into(), 8).ch('\n');

@@ -3,6 +3,7 @@
 //! One table ([`ENTRIES`]) lists the files; each is a function in a module beside this one that writes text about a [`Subject`].
 
 mod fd;
+mod idmap;
 mod ids;
 mod limits;
 mod links;
@@ -78,6 +79,10 @@ const fn write(name: &'static str, mode: u32, show: Show, store: Store) -> PidEn
     PidEntry { name, mode, guard: Guard::None, whole_only: false, show, store: Some(store), open: None }
 }
 
+const fn opened(name: &'static str, mode: u32, guard: Guard, open: Open) -> PidEntry {
+    PidEntry { name, mode, guard, whole_only: false, show: |_, _, _| Err(Errno::EIO), store: None, open: Some(open) }
+}
+
 const fn whole(entry: PidEntry) -> PidEntry {
     PidEntry { whole_only: true, ..entry }
 }
@@ -90,30 +95,23 @@ static ENTRIES: &[PidEntry] = &[
     read("cmdline", 0o444, Guard::None, memory::cmdline),
     write("comm", 0o644, ids::comm, ids::set_comm),
     read("environ", 0o400, Guard::Trace, memory::environ),
-    read("gid_map", 0o644, Guard::None, ids::id_map),
+    opened("gid_map", 0o644, Guard::None, idmap::open_gid_map),
     read("limits", 0o444, Guard::None, limits::limits),
     read("maps", 0o444, Guard::Trace, maps::maps),
-    PidEntry {
-        name: "mem",
-        mode: 0o600,
-        guard: Guard::Trace,
-        whole_only: false,
-        show: |_, _, _| Err(Errno::EIO),
-        store: None,
-        open: Some(memory::open_mem),
-    },
+    opened("mem", 0o600, Guard::Trace, memory::open_mem),
     read("mountinfo", 0o444, Guard::None, mounts::mountinfo),
     read("mounts", 0o444, Guard::None, mounts::mounts),
     whole(read("mountstats", 0o400, Guard::None, mounts::mountstats)),
     read("oom_score", 0o444, Guard::None, ids::oom_score),
     write("oom_score_adj", 0o644, ids::oom_score_adj, ids::set_oom_score_adj),
     read("personality", 0o400, Guard::Trace, ids::personality),
-    read("setgroups", 0o644, Guard::None, ids::setgroups),
+    opened("projid_map", 0o644, Guard::None, idmap::open_projid_map),
+    opened("setgroups", 0o644, Guard::None, idmap::open_setgroups),
     read("smaps_rollup", 0o444, Guard::Trace, maps::smaps_rollup),
     read("stat", 0o444, Guard::None, stat::stat),
     read("statm", 0o444, Guard::None, stat::statm),
     read("status", 0o444, Guard::None, status::status),
-    read("uid_map", 0o644, Guard::None, ids::id_map),
+    opened("uid_map", 0o644, Guard::None, idmap::open_uid_map),
     read("wchan", 0o444, Guard::None, ids::wchan),
 ];
 

@@ -10,12 +10,12 @@ use alloc::sync::Arc;
 use mm::Mm;
 use sched::CpuSet;
 use task::{Process, Task};
-use vfs::{Cred, File};
+use vfs::{Cred, File, UserNamespace};
 
 type Shown = Result<(), Errno>;
 
 /// `/proc/PID/status`.
-pub fn status(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+pub fn status(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     let process = subject.process()?;
     let task = subject.task()?;
     let cred = task.cred();
@@ -30,7 +30,7 @@ pub fn status(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     }
     let state = state_of(&process, &task, whole);
     out.str("\nState:\t").ch(state).str(state_name(state));
-    ids(&process, &task, &cred, out);
+    ids(&process, &task, &cred, &f.cred().user_ns, out);
     if let Some(mm) = task.mm() {
         memory(&mm, out);
     }
@@ -54,14 +54,14 @@ fn state_name(state: char) -> &'static str {
     }
 }
 
-fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, out: &mut Text) {
+fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, eyes: &UserNamespace, out: &mut Text) {
     let group = process.group();
     let (pid, tid) = (i64::from(process.pid()), i64::from(task.tid()));
     out.str("\nTgid:\t").int(pid).str("\nNgid:\t0\nPid:\t").int(tid);
     out.str("\nPPid:\t").int(process.ppid().into()).str("\nTracerPid:\t0");
     for (name, ids) in [
-        ("\nUid:", [cred.uid, cred.euid, cred.suid, cred.fsuid]),
-        ("\nGid:", [cred.gid, cred.egid, cred.sgid, cred.fsgid]),
+        ("\nUid:", [cred.uid, cred.euid, cred.suid, cred.fsuid].map(|id| eyes.show_uid(id))),
+        ("\nGid:", [cred.gid, cred.egid, cred.sgid, cred.fsgid].map(|id| eyes.show_gid(id))),
     ] {
         out.str(name);
         for id in ids {
@@ -69,9 +69,10 @@ fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, out: &mut Text) {
         }
     }
     out.str("\nFDSize:\t").dec(task.files().map_or(0, |files| files.slots()) as u64).str("\nGroups:\t");
-    for group in &cred.groups {
-        out.dec((*group).into()).ch(' ');
+    for (i, group) in cred.groups.iter().enumerate() {
+        out.str(if i == 0 { "" } else { " " }).dec(eyes.show_gid(*group).into());
     }
+    out.ch(' ');
     let namespaced =
         [("NStgid", pid), ("NSpid", tid), ("NSpgid", group.pgid().into()), ("NSsid", group.session().sid().into())];
     for (name, id) in namespaced {
