@@ -19,6 +19,7 @@ pub mod signal;
 pub mod socket;
 pub mod stat;
 pub mod time;
+pub mod timex;
 pub mod tty;
 pub mod uio;
 pub mod wait;

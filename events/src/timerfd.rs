@@ -72,7 +72,7 @@ pub fn create(id: i32, flags: TimerfdFlags, cred: &Arc<Cred>) -> Result<Arc<File
     let _ = fd.timer.set(Timer::new(Box::new(expired)));
     if is_wall(id) {
         static HOOK: Once<()> = Once::new();
-        HOOK.get_or_init(|| sched::clock::on_change(|_| wall_clock_set()));
+        HOOK.get_or_init(|| sched::clock::on_set(|_| wall_clock_set()));
         let mut all = WALL_TIMERS.lock();
         all.retain(|t| t.strong_count() != 0);
         all.try_reserve(1).map_err(|_| Errno::ENOMEM)?;

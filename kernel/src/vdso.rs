@@ -1,12 +1,31 @@
-//! The vDSO's two pages, handed to exec; the data page follows the wall clock.
+//! The vDSO's pages, handed to exec; the data page follows the clocks.
 
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 use machine::mem::{Frame, OutOfFrames};
 use machine::sync::Once;
-use machine::vdso::Vvar;
+use machine::time::{clock_params, raw_params};
+use machine::vdso::{Offsets, Vvar};
+use sched::clock::{self, Base, TimePages};
 
 static VVAR: Once<Vvar> = Once::new();
+
+struct Pages;
+
+impl TimePages for Pages {
+    fn hold(&self) {
+        if let Some(vvar) = VVAR.get() {
+            vvar.hold();
+        }
+    }
+    fn publish(&self) {
+        if let Some(vvar) = VVAR.get() {
+            let (realtime, tai) = (Base::Realtime.ahead_ns(), Base::Tai.ahead_ns());
+            vvar.set_zone(clock::zone());
+            vvar.publish(clock_params(), raw_params(), &Offsets { realtime, tai, monotonic: 0, boottime: 0 });
+        }
+    }
+}
 
 /// Makes the pages: the data page first, the code behind it, as they are mapped into each program. Empty where the machine has none.
 pub fn pages() -> Result<Vec<Frame>, OutOfFrames> {
@@ -14,8 +33,7 @@ pub fn pages() -> Result<Vec<Frame>, OutOfFrames> {
     if image.is_empty() {
         return Ok(Vec::new());
     }
-    let vvar = Vvar::new(machine::time::clock_params(), machine::cpu::has_tsc_aux())?;
-    vvar.set_wall_offset(sched::clock::wall_offset_ns());
+    let vvar = Vvar::new(machine::cpu::has_tsc_aux())?;
     let mut pages = alloc::vec![vvar.frame().clone()];
     for part in image.chunks(PAGE_SIZE) {
         let page = Frame::alloc_zeroed()?;
@@ -23,11 +41,7 @@ pub fn pages() -> Result<Vec<Frame>, OutOfFrames> {
         pages.push(page);
     }
     if VVAR.set(vvar).is_ok() {
-        sched::clock::on_change(|offset_ns| {
-            if let Some(vvar) = VVAR.get() {
-                vvar.set_wall_offset(offset_ns);
-            }
-        });
+        clock::set_pages(&Pages);
     }
     Ok(pages)
 }

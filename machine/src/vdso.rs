@@ -3,47 +3,102 @@
 use crate::imp;
 use crate::mem::{Frame, OutOfFrames};
 use crate::time::ClockParams;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 /// The shared object: whole pages of position-independent code; empty where the machine has none.
 pub fn image() -> &'static [u8] {
     imp::vdso::image()
 }
 
-/// Offsets in the vvar page: sequence counter (odd: being written), mode (1: TSC usable), TSC base, multiplier (64 bits),
-/// shift, whether RDTSCP gives the CPU number, wall-clock offset in ns, zero.
+/// Offsets in the vvar page. A clock's value is `((tsc - base) * mult >> shift) + add[id]`.
 mod at {
+    /// Odd while the page is being written.
     pub const SEQUENCE: usize = 0;
+    /// 1: the TSC can be used.
     pub const MODE: usize = 4;
-    pub const TSC_BASE: usize = 8;
-    pub const MULT: usize = 16;
-    pub const SHIFT: usize = 24;
-    pub const HAS_CPU: usize = 28;
-    pub const WALL: usize = 32;
+    /// 1: RDTSCP gives the CPU number.
+    pub const HAS_CPU: usize = 8;
+    /// Minutes west of Greenwich, and the daylight-saving rule.
+    pub const ZONE: usize = 12;
+    pub const SHIFT: usize = 20;
+    /// TSC base and multiplier, 64 bits each.
+    pub const STEERED: usize = 24;
+    pub const RAW: usize = 40;
+    /// 64 bits for each clock id below 12.
+    pub const ADD: usize = 64;
 }
 
-/// The vvar page of the system.
+/// Ids of the clocks (`linux/time.h`) that read each line, by what is added to it.
+const REALTIME: [usize; 2] = [0, 5];
+const MONOTONIC: [usize; 2] = [1, 6];
+const MONOTONIC_RAW: usize = 4;
+const BOOTTIME: usize = 7;
+const TAI: usize = 11;
+
+/// What the clocks are ahead of [`crate::time::now_ns`], in nanoseconds modulo 2^64.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// CLOCK_REALTIME.
+    pub realtime: u64,
+    /// CLOCK_TAI.
+    pub tai: u64,
+    /// CLOCK_MONOTONIC and CLOCK_MONOTONIC_RAW: not 0 in a time namespace.
+    pub monotonic: u64,
+    /// CLOCK_BOOTTIME.
+    pub boottime: u64,
+}
+
+/// A vvar page: that of the system, or of a time namespace.
 pub struct Vvar(Frame);
 
 impl Vvar {
-    /// A page with the clock's parameters; `has_cpu` says that TSC_AUX holds the CPU number.
-    pub fn new(params: Option<ClockParams>, has_cpu: bool) -> Result<Vvar, OutOfFrames> {
+    /// A page that sends every reader to the system call until [`Vvar::publish`]; `has_cpu` says that TSC_AUX holds the CPU number.
+    pub fn new(has_cpu: bool) -> Result<Vvar, OutOfFrames> {
         let frame = Frame::alloc_zeroed()?;
-        if let Some(p) = params {
-            frame.write(at::TSC_BASE, &p.tsc_base.to_ne_bytes());
-            frame.write(at::MULT, &u64::from(p.mult).to_ne_bytes());
-            frame.write(at::SHIFT, &p.shift.to_ne_bytes());
-            frame.write(at::MODE, &1u32.to_ne_bytes());
-        }
         frame.write(at::HAS_CPU, &u32::from(has_cpu).to_ne_bytes());
         Ok(Vvar(frame))
     }
-    /// Publishes a new distance between the monotonic and the wall clock. Writers take turns (the caller's lock).
-    pub fn set_wall_offset(&self, ns: u64) {
-        let Some(sequence) = self.0.atomic_u32(at::SEQUENCE) else { return };
-        bump(sequence);
-        self.0.write(at::WALL, &ns.to_ne_bytes());
-        bump(sequence);
+    /// Keeps readers waiting until [`Vvar::publish`], so that nobody sees old and new time mixed. Writers take turns (the caller's
+    /// lock).
+    pub fn hold(&self) {
+        self.bump();
+    }
+    /// Ends [`Vvar::hold`] with clocks that run along `steered` and `raw`.
+    pub fn publish(&self, steered: Option<ClockParams>, raw: Option<ClockParams>, offsets: &Offsets) {
+        let page = &self.0;
+        let lines = steered.zip(raw);
+        if let Some((steered, raw)) = lines {
+            let line = |at: usize, p: &ClockParams| {
+                page.write(at, &p.tsc_base.to_ne_bytes());
+                page.write(at + 8, &u64::from(p.mult).to_ne_bytes());
+            };
+            line(at::STEERED, &steered);
+            line(at::RAW, &raw);
+            page.write(at::SHIFT, &steered.shift.to_ne_bytes());
+            let add = |id: usize, ns: u64| page.write(at::ADD + 8 * id, &ns.to_ne_bytes());
+            for (id, ahead) in REALTIME
+                .map(|id| (id, offsets.realtime))
+                .into_iter()
+                .chain(MONOTONIC.map(|id| (id, offsets.monotonic)))
+                .chain([(BOOTTIME, offsets.boottime), (TAI, offsets.tai)])
+            {
+                add(id, steered.ns_base.wrapping_add(ahead));
+            }
+            add(MONOTONIC_RAW, raw.ns_base.wrapping_add(offsets.monotonic));
+        }
+        page.write(at::MODE, &u32::from(lines.is_some()).to_ne_bytes());
+        self.bump();
+    }
+    /// Stores the time zone for gettimeofday(2).
+    pub fn set_zone(&self, zone: [i32; 2]) {
+        let [west, dst] = zone.map(i32::to_ne_bytes);
+        self.0.write(at::ZONE, &west);
+        self.0.write(at::ZONE + 4, &dst);
+    }
+    fn bump(&self) {
+        if let Some(sequence) = self.0.atomic_u32(at::SEQUENCE) {
+            sequence.fetch_add(1, Ordering::SeqCst);
+        }
     }
     /// The page, to be mapped read-only before the image.
     pub fn frame(&self) -> &Frame {
@@ -51,22 +106,23 @@ impl Vvar {
     }
 }
 
-fn bump(sequence: &AtomicU32) {
-    sequence.fetch_add(1, Ordering::SeqCst);
-}
-
 #[cfg(test)]
 mod tests {
-    use super::Vvar;
-    use crate::time::ClockParams;
+    use super::*;
 
     #[test]
-    fn vvar_holds_the_parameters_and_an_even_sequence_after_an_update() {
-        let v = Vvar::new(Some(ClockParams { tsc_base: 5, mult: 7, shift: 9 }), true).expect("memory");
-        v.set_wall_offset(11);
-        let mut b = [0u8; 48];
+    fn a_published_page_holds_both_lines_and_an_even_sequence() {
+        let v = Vvar::new(true).expect("memory");
+        let line = ClockParams { tsc_base: 5, ns_base: 100, mult: 7, shift: 9 };
+        let raw = ClockParams { tsc_base: 3, ns_base: 0, mult: 8, shift: 9 };
+        v.hold();
+        v.publish(Some(line), Some(raw), &Offsets { realtime: 11, tai: 48, monotonic: 1, boottime: 2 });
+        v.set_zone([-60, 1]);
+        let mut b = [0u8; 160];
         v.frame().read(0, &mut b);
         let word = |i: usize| u32::from_ne_bytes([b[i], b[i + 1], b[i + 2], b[i + 3]]);
-        assert_eq!((word(0), word(4), word(8), word(16), word(24), word(28), word(32)), (2, 1, 5, 7, 9, 1, 11));
+        assert_eq!([0, 4, 8, 20, 24, 32, 40, 48].map(word), [2, 1, 1, 9, 5, 7, 3, 8]);
+        assert_eq!([12, 16].map(|i| word(i) as i32), [-60, 1]);
+        assert_eq!([0, 1, 4, 5, 6, 7, 11].map(|id| word(at::ADD + 8 * id)), [111, 101, 1, 111, 101, 102, 148]);
     }
 }

@@ -64,6 +64,18 @@ pub(crate) fn online() -> impl Iterator<Item = &'static Cpu> {
     cpus().iter().filter(|cpu| ONLINE.contains(cpu.id))
 }
 
+/// The clock runs at another rate: every CPU sets its timer again.
+pub(crate) fn reprogram_all() {
+    for cpu in online() {
+        cpu.programmed.store(u64::MAX, Relaxed);
+        if cpu.id == this().id {
+            cpu.program_for_idle();
+        } else {
+            machine::cpu::kick(cpu.id);
+        }
+    }
+}
+
 impl Cpu {
     fn new(id: CpuId) -> Cpu {
         Cpu {

@@ -1,10 +1,12 @@
 //! Clocks, sleeps and timers.
 
+mod adjust;
 mod clock;
 mod itimer;
 mod sleep;
 mod timer;
 
+pub use adjust::{adjtimex, clock_adjtime};
 pub use clock::{clock_getres, clock_gettime, clock_settime, gettimeofday, settimeofday, time, times};
 pub use itimer::{alarm, getitimer, setitimer};
 pub use sleep::{clock_nanosleep, nanosleep};

@@ -17,7 +17,15 @@ pub fn now_ns() -> u64 {
 pub fn boot_wall_ns() -> u64 {
     start().1
 }
+pub fn raw_ns() -> u64 {
+    now_ns()
+}
+/// The host's clock is not ours to steer.
+pub fn set_rate(_ns_per_second: u64) {}
 pub fn set_deadline(_at_ns: u64) {}
+pub fn raw_params() -> Option<ClockParams> {
+    None
+}
 pub fn clock_params() -> Option<ClockParams> {
     None
 }

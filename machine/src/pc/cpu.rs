@@ -39,6 +39,8 @@ pub struct Cpu {
     pub previous: Cell<*const KernelThread>,
     /// Deadline the timer is set to.
     pub deadline: Cell<u64>,
+    /// The turn of the clock's rate it was set under.
+    pub deadline_turn: Cell<u32>,
     /// A TLB request waits for this CPU.
     pub tlb_request: AtomicBool,
     /// Local APIC id.
@@ -87,6 +89,7 @@ impl Cpu {
             current: Cell::new(core::ptr::null()),
             previous: Cell::new(core::ptr::null()),
             deadline: Cell::new(u64::MAX),
+            deadline_turn: Cell::new(0),
             tlb_request: AtomicBool::new(false),
             apic_id: AtomicU32::new(0),
             online: AtomicBool::new(false),

@@ -7,12 +7,47 @@
 
 use super::{apic, cpu, x86};
 use crate::time::ClockParams;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
-/// TSC at time 0.
-static BASE: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds a tick, as a fixed-point number with [`SHIFT`] fraction bits.
-static MULT: AtomicU64 = AtomicU64::new(0);
+/// A line through a point of time: the clock read `ns` at TSC `base` and runs at `mult` from there.
+struct Line {
+    base: AtomicU64,
+    ns: AtomicU64,
+    /// Nanoseconds a tick, as a fixed-point number with [`SHIFT`] fraction bits.
+    mult: AtomicU64,
+}
+
+impl Line {
+    const fn new() -> Line {
+        Line { base: AtomicU64::new(0), ns: AtomicU64::new(0), mult: AtomicU64::new(0) }
+    }
+    fn set(&self, base: u64, ns: u64, mult: u64) {
+        self.base.store(base, Ordering::Relaxed);
+        self.ns.store(ns, Ordering::Relaxed);
+        self.mult.store(mult, Ordering::Relaxed);
+    }
+    #[inline]
+    fn at(&self, tsc: u64) -> u64 {
+        let ticks = tsc.wrapping_sub(self.base.load(Ordering::Relaxed));
+        let ns = ((u128::from(ticks) * u128::from(self.mult.load(Ordering::Relaxed))) >> SHIFT) as u64;
+        ns.wrapping_add(self.ns.load(Ordering::Relaxed))
+    }
+    fn params(&self) -> Option<ClockParams> {
+        Some(ClockParams {
+            tsc_base: self.base.load(Ordering::Relaxed),
+            ns_base: self.ns.load(Ordering::Relaxed),
+            mult: u32::try_from(self.mult.load(Ordering::Relaxed)).ok()?,
+            shift: SHIFT,
+        })
+    }
+}
+
+/// The steered clock. Readers use the line that [`TURN`]'s lowest bit names, and look again if it has changed meanwhile; a writer
+/// fills the other one first, so readers never wait for it.
+static LINES: [Line; 2] = [Line::new(), Line::new()];
+static TURN: AtomicU32 = AtomicU32::new(0);
+/// The clock as the hardware runs it.
+static RAW: Line = Line::new();
 /// Timer counts a nanosecond, with 32 fraction bits.
 static TIMER_MULT: AtomicU64 = AtomicU64::new(1 << 32);
 static TSC_HZ: AtomicU64 = AtomicU64::new(1_000_000_000);
@@ -22,10 +57,39 @@ const SHIFT: u32 = 31;
 const GIGA: u64 = 1_000_000_000;
 const TCG_APIC_HZ: u64 = GIGA;
 
+/// The line in use, and its turn.
+#[inline]
+fn line() -> (&'static Line, u32) {
+    let turn = TURN.load(Ordering::Acquire);
+    (if turn & 1 == 0 { &LINES[0] } else { &LINES[1] }, turn)
+}
+
 #[inline]
 pub fn now_ns() -> u64 {
-    let t = x86::rdtsc().wrapping_sub(BASE.load(Ordering::Relaxed));
-    ((u128::from(t) * u128::from(MULT.load(Ordering::Relaxed))) >> SHIFT) as u64
+    loop {
+        let (line, turn) = line();
+        let now = line.at(x86::rdtsc());
+        fence(Ordering::Acquire);
+        if TURN.load(Ordering::Relaxed) == turn {
+            return now;
+        }
+    }
+}
+
+pub fn raw_ns() -> u64 {
+    RAW.at(x86::rdtsc())
+}
+
+pub fn set_rate(ns_per_second: u64) {
+    let mult = u128::from(RAW.mult.load(Ordering::Relaxed)) * u128::from(ns_per_second) / (u128::from(GIGA) << 32);
+    let (old, turn) = line();
+    let new = if turn & 1 == 0 { &LINES[1] } else { &LINES[0] };
+    let irq = crate::cpu::IrqOff::new();
+    let tsc = x86::rdtsc();
+    fence(Ordering::Release);
+    new.set(tsc, old.at(tsc), mult as u64);
+    TURN.store(turn.wrapping_add(1), Ordering::Release);
+    drop(irq);
 }
 
 pub fn boot_wall_ns() -> u64 {
@@ -38,17 +102,19 @@ pub fn tsc_hz() -> u64 {
 }
 
 pub fn clock_params() -> Option<ClockParams> {
-    Some(ClockParams {
-        tsc_base: BASE.load(Ordering::Relaxed),
-        mult: u32::try_from(MULT.load(Ordering::Relaxed)).ok()?,
-        shift: SHIFT,
-    })
+    line().0.params()
+}
+
+pub fn raw_params() -> Option<ClockParams> {
+    RAW.params()
 }
 
 pub fn set_deadline(at_ns: u64) {
     let irq = crate::cpu::IrqOff::new();
     let c = cpu::current();
-    if c.deadline.replace(at_ns) != at_ns {
+    let turn = TURN.load(Ordering::Relaxed);
+    // What was asked for under another rate of the clock would come at another time.
+    if c.deadline.replace(at_ns) != at_ns || c.deadline_turn.replace(turn) != turn {
         if USE_TSC_DEADLINE.load(Ordering::Relaxed) {
             apic::tsc_deadline(if at_ns == u64::MAX { 0 } else { tsc_at(at_ns) });
         } else if at_ns == u64::MAX {
@@ -65,17 +131,19 @@ pub fn set_deadline(at_ns: u64) {
 
 /// TSC value at a time.
 fn tsc_at(ns: u64) -> u64 {
-    let ticks = (u128::from(ns) << SHIFT) / u128::from(MULT.load(Ordering::Relaxed).max(1));
-    (ticks as u64).wrapping_add(BASE.load(Ordering::Relaxed)).max(1)
+    let line = line().0;
+    let ahead = ns.saturating_sub(line.ns.load(Ordering::Relaxed));
+    let ticks = (u128::from(ahead) << SHIFT) / u128::from(line.mult.load(Ordering::Relaxed).max(1));
+    (ticks as u64).wrapping_add(line.base.load(Ordering::Relaxed)).max(1)
 }
 
 /// Finds the frequencies and starts the clock at `base`, the TSC at kernel entry; boot CPU, once, with the APIC on.
 pub fn init(base: u64) {
     let (tsc, timer) = frequencies();
     TSC_HZ.store(tsc, Ordering::Relaxed);
-    MULT.store(((u128::from(GIGA) << SHIFT) / u128::from(tsc)) as u64, Ordering::Relaxed);
+    let mult = ((u128::from(GIGA) << SHIFT) / u128::from(tsc)) as u64;
     TIMER_MULT.store(((u128::from(timer) << 32) / u128::from(GIGA)) as u64, Ordering::Relaxed);
-    BASE.store(base, Ordering::Relaxed);
+    [&LINES[0], &LINES[1], &RAW].iter().for_each(|line| line.set(base, 0, mult));
     USE_TSC_DEADLINE.store(x86::cpuid(1, 0).ecx & 1 << 24 != 0, Ordering::Relaxed);
     WALL.store(super::rtc::read_ns().saturating_sub(now_ns()), Ordering::Relaxed);
     init_cpu();

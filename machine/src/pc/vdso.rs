@@ -37,8 +37,8 @@ vd_dyn:
     .quad 0, 0
 vd_dyn_end:
 vd_hash:                                  /* one bucket, one chain through all symbols */
-    .4byte 1, 9, 1
-    .4byte 0, 2, 3, 4, 5, 6, 7, 8, 0
+    .4byte 1, 11, 1
+    .4byte 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0
     .balign 8
 vd_sym:
     .macro vdsym name, func, end, bind
@@ -56,6 +56,8 @@ vd_sym:
     vdsym vs_time, vf_time, vf_time_end, 0x22
     vdsym vs_vcpu, vf_cpu, vf_cpu_end, 0x12
     vdsym vs_cpu, vf_cpu, vf_cpu_end, 0x22
+    vdsym vs_vres, vf_res, vf_res_end, 0x12
+    vdsym vs_res, vf_res, vf_res_end, 0x22
 vd_str:
     .byte 0
 vs_vclock: .ascii "__vdso_"
@@ -66,12 +68,14 @@ vs_vtime: .ascii "__vdso_"
 vs_time: .asciz "time"
 vs_vcpu: .ascii "__vdso_"
 vs_cpu: .asciz "getcpu"
+vs_vres: .ascii "__vdso_"
+vs_res: .asciz "clock_getres"
 vs_soname: .asciz "linux-vdso.so.1"
 vs_version: .asciz "LINUX_2.6"
 vd_str_end:
     .balign 2
 vd_versym:
-    .2byte 0, 2, 2, 2, 2, 2, 2, 2, 2
+    .2byte 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
     .balign 4
 vd_verdef:
     .2byte 1, 1, 1, 1
@@ -82,7 +86,8 @@ vd_verdef:
     .4byte vs_version - vd_str, 0
     .balign 16
 
-/* Nanoseconds since boot plus the 64-bit value at r10, in rax; r8 = vvar. ZF clear on return: the TSC is unusable. */
+/* The clock that runs along the line at r11, with the 64-bit value at r10 added, in rax; r8 = vvar. ZF clear on return: the TSC
+   is unusable. */
 vf_read:
     mov r9d, [r8]
     test r9d, 1
@@ -93,9 +98,9 @@ vf_read:
     rdtsc
     shl rdx, 32
     or rax, rdx
-    sub rax, [r8 + 8]
-    mul qword ptr [r8 + 16]
-    mov ecx, [r8 + 24]
+    sub rax, [r11]
+    mul qword ptr [r11 + 8]
+    mov ecx, [r8 + 20]
     shrd rax, rdx, cl
     add rax, [r10]
     cmp r9d, [r8]
@@ -104,16 +109,17 @@ vf_read:
 
 vf_clock:
     lea r8, [rip + vd - 4096]
-    mov eax, 0xd2                         /* MONOTONIC, _RAW, _COARSE, BOOTTIME */
-    lea r10, [r8 + 40]
-    cmp edi, 7
+    cmp edi, 11
     ja 3f
-    bt eax, edi
-    jc 1f
-    mov eax, 0x21                         /* REALTIME, _COARSE */
-    lea r10, [r8 + 32]
+    mov eax, 0x8f3                        /* REALTIME, MONOTONIC, _RAW, _COARSE of both, BOOTTIME, TAI */
     bt eax, edi
     jnc 3f
+    mov eax, edi
+    lea r10, [r8 + rax * 8 + 64]
+    lea r11, [r8 + 24]
+    cmp edi, 4
+    jne 1f
+    add r11, 16
 1:  call vf_read
     jne 3f
     xor edx, edx
@@ -128,11 +134,34 @@ vf_clock:
     ret
 vf_clock_end:
 
+vf_res:
+    cmp edi, 11
+    ja 3f
+    mov eax, 0x893                        /* REALTIME, MONOTONIC, _RAW, BOOTTIME, TAI: a nanosecond */
+    mov ecx, 1
+    bt eax, edi
+    jc 1f
+    mov eax, 0x60                         /* _COARSE: a tick of 250 Hz */
+    mov ecx, 4000000
+    bt eax, edi
+    jnc 3f
+1:  test rsi, rsi
+    jz 2f
+    mov qword ptr [rsi], 0
+    mov [rsi + 8], rcx
+2:  xor eax, eax
+    ret
+3:  mov eax, 229
+    syscall
+    ret
+vf_res_end:
+
 vf_tod:
     lea r8, [rip + vd - 4096]
     test rdi, rdi
     jz 1f
-    lea r10, [r8 + 32]
+    lea r10, [r8 + 64]
+    lea r11, [r8 + 24]
     call vf_read
     jne 3f
     xor edx, edx
@@ -146,7 +175,10 @@ vf_tod:
     mov [rdi + 8], rax
 1:  test rsi, rsi
     jz 2f
-    mov qword ptr [rsi], 0
+    mov eax, [r8 + 12]
+    mov [rsi], eax
+    mov eax, [r8 + 16]
+    mov [rsi + 4], eax
 2:  xor eax, eax
     ret
 3:  mov eax, 96
@@ -156,7 +188,8 @@ vf_tod_end:
 
 vf_time:
     lea r8, [rip + vd - 4096]
-    lea r10, [r8 + 32]
+    lea r10, [r8 + 64]
+    lea r11, [r8 + 24]
     call vf_read
     jne 3f
     xor edx, edx
@@ -173,7 +206,7 @@ vf_time_end:
 
 vf_cpu:
     lea r8, [rip + vd - 4096]
-    cmp dword ptr [r8 + 28], 1
+    cmp dword ptr [r8 + 8], 1
     jne 3f
     rdtscp
     test rdi, rdi
