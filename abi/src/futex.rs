@@ -21,7 +21,9 @@ pub mod op {
     pub const LOCK_PI2: u32 = 13;
     pub const PRIVATE_FLAG: u32 = 128;
     pub const CLOCK_REALTIME: u32 = 256;
-    pub const CMD_MASK: u32 = !(PRIVATE_FLAG | CLOCK_REALTIME);
+    pub const ROBUST_UNLOCK: u32 = 512;
+    pub const ROBUST_LIST32: u32 = 1024;
+    pub const CMD_MASK: u32 = !(PRIVATE_FLAG | CLOCK_REALTIME | ROBUST_UNLOCK | ROBUST_LIST32);
 }
 
 /// Matches every waiter.
@@ -71,8 +73,12 @@ pub mod futex2 {
     pub const SIZE_U32: u32 = 2;
     pub const SIZE_MASK: u32 = 3;
     pub const NUMA: u32 = 4;
+    pub const MPOL: u32 = 8;
     pub const PRIVATE: u32 = 128;
 }
+
+/// The node word of a FUTEX2_NUMA futex that has not been given a node.
+pub const NO_NODE: u32 = u32::MAX;
 
 /// Most words futex_waitv(2) waits for.
 pub const WAITV_MAX: usize = 128;

@@ -1,50 +1,51 @@
 //! futex(2), futex_waitv(2) and the futex2 calls.
 
 use abi::Errno;
-use abi::futex::{BITSET_MATCH_ANY, WAITV_MAX, Waitv, futex2, op};
+use abi::futex::{BITSET_MATCH_ANY, NO_NODE, WAITV_MAX, Waitv, futex2, op};
 use abi::time::{Timespec, clock};
 use alloc::boxed::Box;
 use machine::VirtAddr;
+use mm::FutexKey;
 use mm::user::UserPtr;
-use sched::Instant;
 use smallvec::SmallVec;
-use task::futex::{self, Multi};
-use task::{Cx, tree};
-
-/// A moment of the clock on the monotonic one; moments before its start are due at once.
-fn on_monotonic(moment: u64, realtime: bool) -> Instant {
-    if realtime { moment.saturating_sub(sched::clock::wall_offset_ns()) } else { moment }.max(1)
-}
+use task::Cx;
+use task::futex::{self, Asker, Limit, Multi, RobustUnlock};
 
 fn count(n: u32) -> usize {
     // Linux takes the number as signed here and wakes one thread for 0 and less.
     usize::try_from(n as i32).map_or(1, |n| n.max(1))
 }
 
-fn exists(tid: u32) -> bool {
-    i32::try_from(tid).is_ok_and(|tid| tree::lock().task(tid).is_some())
+/// How a word is named.
+#[derive(Clone, Copy)]
+struct Word {
+    addr: VirtAddr,
+    shared: bool,
+}
+
+impl Word {
+    fn key(self, cx: &Cx, write: bool) -> Result<FutexKey, Errno> {
+        futex::key(cx.mm(), self.addr, self.shared, write)
+    }
 }
 
 /// Waits; a wait with a time limit that a signal interrupts goes on to the same moment.
-fn wait(
-    cx: &mut Cx,
-    addr: VirtAddr,
-    shared: bool,
-    expected: u32,
-    bitset: u32,
-    deadline: Option<Instant>,
-) -> Result<(), Errno> {
+fn wait(cx: &mut Cx, word: Word, expected: u32, bitset: u32, limit: Option<Limit>) -> Result<(), Errno> {
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }
-    let key = futex::key(cx.mm(), addr, shared)?;
-    match futex::wait(cx.mm(), addr, key, expected, bitset, deadline) {
-        Err(Errno::ERESTARTSYS) if deadline.is_some() => {
-            cx.restart = Some(Box::new(move |cx| wait(cx, addr, shared, expected, bitset, deadline).map(|()| 0)));
+    let key = word.key(cx, false)?;
+    match futex::wait(cx.mm(), word.addr, key, expected, bitset, limit) {
+        Err(Errno::ERESTARTSYS) if limit.is_some() => {
+            cx.restart = Some(Box::new(move |cx| wait(cx, word, expected, bitset, limit).map(|()| 0)));
             Err(Errno::ERESTART_RESTARTBLOCK)
         }
         result => result,
     }
+}
+
+fn limit_of(moment: u64, realtime: bool) -> Limit {
+    if realtime { Limit::Wall(moment) } else { Limit::Monotonic(moment.max(1)) }
 }
 
 /// futex(2)
@@ -59,75 +60,123 @@ pub fn futex(
 ) -> Result<i64, Errno> {
     let command = op & op::CMD_MASK;
     let shared = op & op::PRIVATE_FLAG == 0;
-    let key = |cx: &Cx, addr| futex::key(cx.mm(), addr, shared);
-    if command == op::WAKE && op & op::CLOCK_REALTIME == 0 {
-        return Ok(futex::wake(key(cx, addr)?, count(val), BITSET_MATCH_ANY)? as i64);
+    let word = Word { addr, shared };
+    if command == op::WAKE && op & (op::CLOCK_REALTIME | op::ROBUST_UNLOCK) == 0 {
+        return Ok(futex::wake(word.key(cx, false)?, count(val), BITSET_MATCH_ANY)? as i64);
     }
     let waits = matches!(command, op::WAIT | op::WAIT_BITSET | op::LOCK_PI | op::LOCK_PI2 | op::WAIT_REQUEUE_PI);
     let realtime = op & op::CLOCK_REALTIME != 0;
-    let mut deadline = None;
+    let mut limit = None;
     if waits && timeout != 0 {
         let time = UserPtr::<Timespec>::new(VirtAddr(timeout)).read(cx.mm())?.to_ns().ok_or(Errno::EINVAL)?;
-        deadline = Some(match command {
-            op::WAIT => sched::now().saturating_add(time).max(1),
-            op::LOCK_PI => on_monotonic(time, true),
-            _ => on_monotonic(time, realtime),
+        limit = Some(match command {
+            op::WAIT => limit_of(sched::now().saturating_add(time), false),
+            op::LOCK_PI => limit_of(time, true),
+            _ => limit_of(time, realtime),
         });
     }
     if realtime && !matches!(command, op::WAIT_BITSET | op::WAIT_REQUEUE_PI | op::LOCK_PI2) {
         return Err(Errno::ENOSYS);
     }
-    let tid = cx.task.nr() as u32;
+    let mut unlock = None;
+    if op & op::ROBUST_UNLOCK != 0 {
+        if !matches!(command, op::WAKE | op::WAKE_BITSET | op::UNLOCK_PI) {
+            return Err(Errno::ENOSYS);
+        }
+        unlock = Some(RobustUnlock { pending: addr2, narrow: op & op::ROBUST_LIST32 != 0 });
+    }
+    let word2 = Word { addr: addr2, shared };
     // The slot of the timeout is a count for these.
     let val2 = timeout as u32;
     match command {
-        op::WAIT => wait(cx, addr, shared, val, BITSET_MATCH_ANY, deadline).map(|()| 0),
-        op::WAIT_BITSET => wait(cx, addr, shared, val, val3, deadline).map(|()| 0),
-        op::WAKE_BITSET if val3 == 0 => Err(Errno::EINVAL),
-        op::WAKE_BITSET => Ok(futex::wake(key(cx, addr)?, count(val), val3)? as i64),
+        op::WAIT => wait(cx, word, val, BITSET_MATCH_ANY, limit).map(|()| 0),
+        op::WAIT_BITSET => wait(cx, word, val, val3, limit).map(|()| 0),
+        op::WAKE | op::WAKE_BITSET => {
+            let bitset = if command == op::WAKE { BITSET_MATCH_ANY } else { val3 };
+            if bitset == 0 {
+                return Err(Errno::EINVAL);
+            }
+            let key = word.key(cx, false)?;
+            unlock.map_or(Ok(()), |unlock| unlock.free(cx, addr))?;
+            Ok(futex::wake(key, count(val), bitset)? as i64)
+        }
         op::REQUEUE | op::CMP_REQUEUE => {
             let (wakes, moves) = (usize::try_from(val as i32), usize::try_from(val2 as i32));
             let (Ok(wakes), Ok(moves)) = (wakes, moves) else { return Err(Errno::EINVAL) };
-            let (from, to) = (key(cx, addr)?, key(cx, addr2)?);
+            let (from, to) = (word.key(cx, false)?, word2.key(cx, false)?);
             if command == op::CMP_REQUEUE && cx.mm().load_u32(addr)? != val3 {
                 return Err(Errno::EAGAIN);
             }
             let (woken, moved) = futex::requeue(from, to, wakes, moves)?;
-            Ok((woken + if command == op::CMP_REQUEUE { moved } else { 0 }) as i64)
+            Ok((woken + moved) as i64)
         }
         op::WAKE_OP => {
-            let keys = (key(cx, addr)?, key(cx, addr2)?);
+            let keys = (word.key(cx, false)?, word2.key(cx, true)?);
             Ok(futex::wake_op(cx.mm(), keys, addr2, (count(val), count(val2)), val3)? as i64)
         }
-        op::LOCK_PI | op::LOCK_PI2 => {
-            let key = key(cx, addr)?;
-            futex::lock_pi(cx.mm(), addr, key, tid, deadline, &exists).map(|()| 0)
-        }
-        op::TRYLOCK_PI => {
-            let key = key(cx, addr)?;
-            futex::try_lock_pi(cx.mm(), addr, key, tid, &exists).map(|()| 0)
+        op::LOCK_PI | op::LOCK_PI2 | op::TRYLOCK_PI => {
+            let key = word.key(cx, true)?;
+            futex::lock_pi(&asker(cx), addr, key, limit, command == op::TRYLOCK_PI).map(|()| 0)
         }
         op::UNLOCK_PI => {
-            let key = key(cx, addr)?;
-            futex::unlock_pi(cx.mm(), addr, key, tid).map(|()| 0)
+            futex::unlock_pi(&asker(cx), addr, shared)?;
+            unlock.map_or(Ok(0), |unlock| unlock.clear(cx).map(|()| 0))
+        }
+        op::WAIT_REQUEUE_PI => {
+            if addr == addr2 {
+                return Err(Errno::EINVAL);
+            }
+            let key2 = word2.key(cx, true)?;
+            let key = word.key(cx, false)?;
+            futex::wait_requeue_pi(&asker(cx), (addr, key), val, (addr2, key2), limit).map(|()| 0)
+        }
+        op::CMP_REQUEUE_PI => {
+            let Ok(moves) = usize::try_from(val2 as i32) else { return Err(Errno::EINVAL) };
+            // More than one could not all own the word they are woken for.
+            if val != 1 || addr == addr2 {
+                return Err(Errno::EINVAL);
+            }
+            let (from, to) = (word.key(cx, false)?, word2.key(cx, true)?);
+            if from == to {
+                return Err(Errno::EINVAL);
+            }
+            Ok(futex::requeue_pi(&asker(cx), (addr, from), val3, (addr2, to), moves)? as i64)
         }
         _ => Err(Errno::ENOSYS),
     }
 }
 
-/// The flags of a futex2 word: only 32-bit words without NUMA placement.
-fn futex2_shared(flags: u32) -> Result<bool, Errno> {
-    if flags & !(futex2::SIZE_MASK | futex2::NUMA | futex2::PRIVATE) != 0
-        || flags & futex2::SIZE_MASK != futex2::SIZE_U32
-        || flags & futex2::NUMA != 0
-    {
+fn asker(cx: &Cx) -> Asker<'_> {
+    Asker { me: cx.task.clone(), mm: cx.mm() }
+}
+
+/// Checks the flags of a futex2 word (only words of 32 bits exist) and gives its name. A word with FUTEX2_NUMA is followed by one
+/// that says on which node its waiters are kept; there is one node here.
+fn futex2_key(cx: &Cx, addr: VirtAddr, flags: u32, write: bool) -> Result<FutexKey, Errno> {
+    if flags & futex2::NUMA != 0 {
+        if !addr.0.is_multiple_of(8) {
+            return Err(Errno::EINVAL);
+        }
+        let node = UserPtr::<u32>::new(VirtAddr(addr.0.wrapping_add(4)));
+        match node.read(cx.mm())? {
+            NO_NODE => node.write(cx.mm(), &0)?,
+            0 => {}
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    Word { addr, shared: flags & futex2::PRIVATE == 0 }.key(cx, write)
+}
+
+fn check_futex2(flags: u32) -> Result<(), Errno> {
+    let known = futex2::SIZE_MASK | futex2::NUMA | futex2::MPOL | futex2::PRIVATE;
+    if flags & !known != 0 || flags & futex2::SIZE_MASK != futex2::SIZE_U32 {
         return Err(Errno::EINVAL);
     }
-    Ok(flags & futex2::PRIVATE == 0)
+    Ok(())
 }
 
 /// The absolute timeout of the futex2 calls.
-fn futex2_deadline(cx: &Cx, timeout: UserPtr<Timespec>, id: i32) -> Result<Option<Instant>, Errno> {
+fn futex2_limit(cx: &Cx, timeout: UserPtr<Timespec>, id: i32) -> Result<Option<Limit>, Errno> {
     let Some(timeout) = timeout.non_null() else { return Ok(None) };
     let realtime = match id {
         clock::REALTIME => true,
@@ -135,23 +184,27 @@ fn futex2_deadline(cx: &Cx, timeout: UserPtr<Timespec>, id: i32) -> Result<Optio
         _ => return Err(Errno::EINVAL),
     };
     let moment = timeout.read(cx.mm())?.to_ns().ok_or(Errno::EINVAL)?;
-    Ok(Some(on_monotonic(moment, realtime)))
+    Ok(Some(limit_of(moment, realtime)))
 }
 
-/// Reads the words of futex_waitv and futex_requeue.
-fn read_words(cx: &Cx, words: UserPtr<Waitv>, n: usize) -> Result<SmallVec<[Multi; 4]>, Errno> {
+/// Reads the words of futex_waitv and futex_requeue; all are checked before the first is looked at.
+fn read_words(cx: &Cx, words: UserPtr<Waitv>, n: usize) -> Result<SmallVec<[Waitv; 4]>, Errno> {
     let mut list = SmallVec::new();
+    list.try_reserve(n).map_err(|_| Errno::ENOMEM)?;
     for i in 0..n {
         let word = words.at(i).read(cx.mm())?;
-        let shared = futex2_shared(word.flags)?;
-        if word.reserved != 0 {
+        check_futex2(word.flags)?;
+        if word.reserved != 0 || u32::try_from(word.val).is_err() {
             return Err(Errno::EINVAL);
         }
-        let expected = u32::try_from(word.val).map_err(|_| Errno::EINVAL)?;
-        let addr = VirtAddr(word.uaddr);
-        list.push(Multi { addr, key: futex::key(cx.mm(), addr, shared)?, expected });
+        list.push(word);
     }
     Ok(list)
+}
+
+fn multi(cx: &Cx, word: &Waitv) -> Result<Multi, Errno> {
+    let addr = VirtAddr(word.uaddr);
+    Ok(Multi { addr, key: futex2_key(cx, addr, word.flags, false)?, expected: word.val as u32 })
 }
 
 /// futex_waitv(2)
@@ -166,17 +219,20 @@ pub fn futex_waitv(
     if flags != 0 || nr == 0 || nr as usize > WAITV_MAX || waiters.is_null() {
         return Err(Errno::EINVAL);
     }
-    let deadline = futex2_deadline(cx, timeout, clock)?;
+    let limit = futex2_limit(cx, timeout, clock)?;
     let words = read_words(cx, waiters, nr as usize)?;
-    futex::wait_multi(cx.mm(), &words, deadline).map(|index| index as i32)
+    let words = words.iter().map(|word| multi(cx, word)).collect::<Result<SmallVec<[Multi; 4]>, Errno>>()?;
+    futex::wait_multi(cx.mm(), &words, limit).map(|index| index as i32)
 }
 
 /// futex_wake(2)
 pub fn futex_wake(cx: &mut Cx, addr: VirtAddr, mask: u64, nr: i32, flags: u32) -> Result<i32, Errno> {
-    let shared = futex2_shared(flags)?;
+    check_futex2(flags)?;
     let bitset = u32::try_from(mask).ok().filter(|m| *m != 0).ok_or(Errno::EINVAL)?;
-    let key = futex::key(cx.mm(), addr, shared)?;
-    Ok(futex::wake(key, usize::try_from(nr).unwrap_or(0), bitset)? as i32)
+    let key = futex2_key(cx, addr, flags, false)?;
+    // Unlike futex(2) this takes 0 at its word, but a negative number for one.
+    let most = if nr == 0 { 0 } else { count(nr as u32) };
+    Ok(futex::wake(key, most, bitset)? as i32)
 }
 
 /// futex_wait(2)
@@ -189,10 +245,15 @@ pub fn futex_wait(
     timeout: UserPtr<Timespec>,
     clock: i32,
 ) -> Result<(), Errno> {
-    let shared = futex2_shared(flags)?;
+    check_futex2(flags)?;
     let (Ok(val), Ok(mask)) = (u32::try_from(val), u32::try_from(mask)) else { return Err(Errno::EINVAL) };
-    let deadline = futex2_deadline(cx, timeout, clock)?;
-    wait(cx, addr, shared, val, mask, deadline)
+    let limit = futex2_limit(cx, timeout, clock)?;
+    if mask == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let key = futex2_key(cx, addr, flags, false)?;
+    // The limit is absolute: an interrupted call is simply made again.
+    futex::wait(cx.mm(), addr, key, val, mask, limit)
 }
 
 /// futex_requeue(2)
@@ -211,6 +272,10 @@ pub fn futex_requeue(
     let (Ok(wakes), Ok(moves)) = (usize::try_from(nr_wake), usize::try_from(nr_requeue)) else {
         return Err(Errno::EINVAL);
     };
+    if from.flags != to.flags {
+        return Err(Errno::EINVAL);
+    }
+    let (from, to) = (multi(cx, from)?, multi(cx, to)?);
     if cx.mm().load_u32(from.addr)? != from.expected {
         return Err(Errno::EAGAIN);
     }

@@ -6,6 +6,7 @@ use abi::sched::{CLONE_ARGS_SIZE_VER0, CSIGNAL, CloneArgs, CloneFlags};
 use abi::signal::{SigInfo, Signal, si};
 use abi::wait::{WaitOptions, id_type};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 use machine::{PAGE_SIZE, VirtAddr};
 use mm::UserPtr;
 use task::access::{Creds, Mode, may_access};
@@ -246,17 +247,16 @@ pub fn set_robust_list(cx: &mut Cx, head: VirtAddr, len: usize) -> Result<(), Er
     if len != ROBUST_HEAD_SIZE {
         return Err(Errno::EINVAL);
     }
-    cx.robust_list = head.0;
+    cx.task.robust_list.store(head.0, Relaxed);
     Ok(())
 }
 
-/// get_robust_list(2), of the caller itself only: others' need ptrace rights, which nobody has.
+/// get_robust_list(2)
 pub fn get_robust_list(cx: &mut Cx, pid: i32, head: UserPtr<u64>, len: UserPtr<u64>) -> Result<(), Errno> {
-    if pid != 0 && pid != cx.task.nr() {
-        return Err(cx.find_task(pid).map_or(Errno::ESRCH, |_| Errno::EPERM));
-    }
+    let task = if pid == 0 { cx.task.clone() } else { cx.find_task(pid).ok_or(Errno::ESRCH)? };
+    may_access(cx, &task, Mode::Read, Creds::Real)?;
     len.write(cx.mm(), &(ROBUST_HEAD_SIZE as u64))?;
-    head.write(cx.mm(), &cx.robust_list)
+    head.write(cx.mm(), &task.robust_list.load(Relaxed))
 }
 
 /// getrlimit(2)

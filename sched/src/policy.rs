@@ -48,6 +48,14 @@ pub(crate) const SLEEPER_CREDIT_NS: u64 = 3_000_000;
 /// The longest a busy CPU goes without sampling what it does.
 pub(crate) const TICK_NS: u64 = 10_000_000;
 
+/// Ranks put all threads in one order, least first: 0 to 98 for the real-time priorities from 99 down, then the nice values.
+pub const FAIR_RANK: u8 = 100;
+
+/// The rank of a nice value.
+pub const fn nice_rank(nice: i8) -> u8 {
+    (FAIR_RANK as i16 + 20 + nice as i16) as u8
+}
+
 /// Where fair keys begin.
 pub(crate) const FAIR: u64 = 1 << 63;
 

@@ -80,10 +80,10 @@ impl RunQueue {
     /// Gives a thread that comes from sleep, or from a CPU whose floor was `from_floor`, its place in this queue's order.
     #[inline]
     pub fn place(&mut self, thread: &Thread, from_floor: Option<u64>, slept: bool) {
-        let policy = thread.policy();
-        let key = if policy.is_realtime() {
+        let rank = thread.rank();
+        let key = if rank < policy::FAIR_RANK {
             self.arrivals += 1;
-            policy::rt_key(thread.rt_priority(), self.arrivals)
+            policy::rt_key(99 - rank, self.arrivals)
         } else {
             let mut key = thread.key.load(Relaxed).max(FAIR);
             if let Some(from) = from_floor {

@@ -413,6 +413,20 @@ impl Thread {
 
     /// Changes the policy, real-time priority and nice value; takes effect at once.
     pub fn set_policy(self: &Arc<Self>, policy: Policy, rt_priority: u8, nice: i8) {
+        self.requeue_with(|| self.store_policy(policy, rt_priority, nice));
+    }
+
+    /// Lends the thread a rank ([`policy::FAIR_RANK`]), `u8::MAX` for none, in place of what was lent before; whether its rank has
+    /// changed by that.
+    pub fn set_boost(self: &Arc<Self>, rank: u8) -> bool {
+        if self.boost() == rank {
+            return false;
+        }
+        self.requeue_with(|| self.store_boost(rank))
+    }
+
+    /// Changes what decides the thread's place in its queue.
+    fn requeue_with<R>(self: &Arc<Self>, change: impl FnOnce() -> R) -> R {
         loop {
             let home = cpu::of(self.cpu());
             let mut queue = home.queue.lock();
@@ -420,7 +434,7 @@ impl Thread {
                 continue;
             }
             let waiting = queue.waiting.take(self.run_seat.load(Relaxed));
-            self.store_policy(policy, rt_priority, nice);
+            let done = change();
             queue.place(self, None, true);
             if let Some((_, entry)) = waiting {
                 queue.waiting.push(self.key.load(Relaxed), entry);
@@ -432,7 +446,7 @@ impl Thread {
             if home.id != cpu::this().id && !IDLE.contains(home.id) {
                 machine::cpu::kick(home.id);
             }
-            return;
+            return done;
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Thread {
     policy: AtomicU8,
     rt_priority: AtomicU8,
     nice: AtomicI8,
+    /// The rank that who waits for this thread lends it, `u8::MAX` for none.
+    boost: AtomicU8,
     pub(crate) runtime: AtomicU64,
     /// Samples of the tick: in user mode, in the kernel.
     pub(crate) ticks: [AtomicU32; 2],
@@ -117,6 +119,7 @@ impl Thread {
             policy: AtomicU8::new(Policy::Normal as u8),
             rt_priority: AtomicU8::new(0),
             nice: AtomicI8::new(0),
+            boost: AtomicU8::new(u8::MAX),
             runtime: AtomicU64::new(0),
             ticks: [const { AtomicU32::new(0) }; 2],
             told: [const { AtomicU64::new(0) }; 2],
@@ -271,8 +274,40 @@ impl Thread {
         self.policy.store(policy as u8, Relaxed);
         self.rt_priority.store(if policy.is_realtime() { rt_priority } else { 0 }, Relaxed);
         self.nice.store(nice, Relaxed);
-        let weight = if policy == Policy::Idle { policy::IDLE_WEIGHT } else { policy::weight(nice) };
+        self.update_weight();
+    }
+    fn update_weight(&self) {
+        let (own, boost) = (self.own_rank(), self.boost.load(Relaxed));
+        let weight = match self.policy() {
+            _ if boost < own && boost >= policy::FAIR_RANK => {
+                policy::weight(boost.wrapping_sub(policy::nice_rank(0)) as i8)
+            }
+            Policy::Idle => policy::IDLE_WEIGHT,
+            _ => policy::weight(self.nice()),
+        };
         self.weight.store(weight, Relaxed);
+    }
+    /// The thread's place by its own parameters (see [`policy::FAIR_RANK`]).
+    #[inline]
+    pub fn own_rank(&self) -> u8 {
+        match self.rt_priority() {
+            0 => policy::nice_rank(self.nice()),
+            priority => 99u8.saturating_sub(priority),
+        }
+    }
+    /// The thread's place by its own parameters and what is lent to it.
+    #[inline]
+    pub fn rank(&self) -> u8 {
+        self.own_rank().min(self.boost.load(Relaxed))
+    }
+    pub(crate) fn boost(&self) -> u8 {
+        self.boost.load(Relaxed)
+    }
+    pub(crate) fn store_boost(&self, rank: u8) -> bool {
+        let before = self.rank();
+        self.boost.store(rank, Relaxed);
+        self.update_weight();
+        self.rank() != before
     }
     /// Takes over the policy, nice value and affinity of a parent. For a thread not yet started.
     pub fn inherit(&self, parent: &Thread, reset_on_fork: bool) {

@@ -29,8 +29,6 @@ pub struct Cx {
     pub restart: Option<Restart>,
     /// Where to write 0 and wake a futex when the thread ends (set_tid_address(2)), 0 for nowhere.
     pub clear_child_tid: u64,
-    /// Head of the robust futex list, 0 if there is none.
-    pub robust_list: u64,
     /// The registered restartable-sequence area.
     pub rseq: crate::rseq::Rseq,
     /// Syscall user dispatch, while `entry::SUD` is set.
@@ -49,7 +47,6 @@ impl Cx {
             signal: SignalView::default(),
             restart: None,
             clear_child_tid: 0,
-            robust_list: 0,
             rseq: crate::rseq::Rseq::default(),
             sud: crate::sud::Sud::default(),
             ending: 0,

@@ -71,16 +71,13 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
 
 /// The thread leaves its address space (also on exec): robust futexes, the join word, a waiting vfork parent.
 pub(crate) fn release_memory(cx: &mut Cx) {
-    let robust = core::mem::take(&mut cx.robust_list);
-    if robust != 0 {
-        futex::walk_robust_list(cx.mm(), robust, cx.task.nr() as u32);
-    }
+    futex::leave_memory(cx);
     let word = core::mem::take(&mut cx.clear_child_tid);
     // Without another user of the memory nobody could see the word.
     if word != 0
         && Arc::strong_count(cx.mm()) > 2
         && cx.mm().write_bytes(VirtAddr(word), 0u32.as_bytes()).is_ok()
-        && let Ok(key) = futex::key(cx.mm(), VirtAddr(word), true)
+        && let Ok(key) = futex::key(cx.mm(), VirtAddr(word), true, false)
     {
         // Nobody waits for such a word as a priority-inheriting one; if a program does, its waiter stays.
         let _ = futex::wake(key, 1, BITSET_MATCH_ANY);

@@ -75,6 +75,10 @@ pub struct Task {
     /// The thread's own mask while sigtimedwait has opened it.
     pub(crate) awaited: AtomicU64,
     stopped: AtomicBool,
+    /// Head of the robust futex list, 0 if there is none.
+    pub robust_list: AtomicU64,
+    /// Priority-inheriting futexes it owns or waits for.
+    pub(crate) pi: crate::futex::Links,
     /// Children start with the default scheduling policy (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
 }
@@ -110,6 +114,8 @@ impl Task {
             has_rseq: AtomicBool::new(false),
             awaited: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            robust_list: AtomicU64::new(0),
+            pi: crate::futex::Links::new(),
             reset_on_fork: AtomicBool::new(false),
         }
     }
@@ -177,6 +183,10 @@ impl Task {
     /// Its address space, `None` once it has exited.
     pub fn mm(&self) -> Option<Arc<Mm>> {
         self.shared.lock().handles.as_ref().map(|h| h.mm.clone())
+    }
+    /// Whether its address space is the one of this id.
+    pub(crate) fn uses_mm(&self, id: u64) -> bool {
+        self.shared.lock().handles.as_ref().is_some_and(|h| h.mm.id() == id)
     }
     /// Its descriptors, `None` once it has exited.
     pub fn files(&self) -> Option<Arc<FdTable>> {

@@ -169,7 +169,7 @@ crate::table::syscall_table! {
     199 fremovexattr(fd: Fd, name: Str) => calls::xattr::fremovexattr; Full; "removexattr(2)"; "hostile: fuzz-calls"
     200 tkill(tid: Pid, sig: Sig) => calls::signal::tkill; Full; "tkill(2)"; "hostile: fuzz-calls"
     201 time(tloc: Ptr) => calls::time::time; Full; "time(2)"; "hostile: fuzz-calls"
-    202 futex(uaddr: Ptr, op: Hex, val: Uint, timeout: Ptr, uaddr2: Ptr, val3: Uint) => calls::futex::futex; Partial("FUTEX_WAIT_REQUEUE_PI, FUTEX_CMP_REQUEUE_PI, priority boosting"); "futex(2)"; "cases/tools: python-basics"
+    202 futex(uaddr: Ptr, op: Hex, val: Uint, timeout: Ptr, uaddr2: Ptr, val3: Uint) => calls::futex::futex; Full; "futex(2)"; "cases/tools: python-basics"
     203 sched_setaffinity(pid: Pid, cpusetsize: Size, mask: Ptr) => calls::sched::sched_setaffinity; Full; "sched_setaffinity(2)"; "hostile: fuzz-calls"
     204 sched_getaffinity(pid: Pid, cpusetsize: Size, mask: Ptr) => calls::sched::sched_getaffinity; Full; "sched_setaffinity(2)"; "cases/shell: bash-pipelines"
     213 epoll_create(size: Int) => calls::event::epoll_create; Full; "epoll_create(2)"; "cases/dev: ps-aux"

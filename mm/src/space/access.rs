@@ -2,6 +2,7 @@
 
 use super::{Access, FaultError, FutexKey, Mm, PAGE};
 use abi::Errno;
+use abi::mman::Prot;
 use machine::aspace::CopyFault;
 use machine::mem::Frame;
 use machine::{PAGE_SIZE, USER_MAX, VirtAddr};
@@ -112,9 +113,24 @@ impl Mm {
             }
         }
     }
-    /// The futex at `va`. `shared`: the word may be in memory that others map (no FUTEX_PRIVATE_FLAG).
+    /// [`Mm::load_u32`] under a spin lock: the fault is the caller's to resolve ([`Mm::resolve_copy`]) once it holds none.
     #[inline]
-    pub fn futex_key(&self, va: VirtAddr, shared: bool) -> Result<FutexKey, Errno> {
+    pub fn try_load_u32(&self, va: VirtAddr) -> Result<u32, CopyFault> {
+        self.aspace.load_u32(va)
+    }
+    /// [`Mm::cmpxchg_u32`] under a spin lock; as [`Mm::try_load_u32`].
+    #[inline]
+    pub fn try_cmpxchg_u32(&self, va: VirtAddr, old: u32, new: u32) -> Result<Result<u32, u32>, CopyFault> {
+        self.aspace.cmpxchg_u32(va, old, new)
+    }
+    /// Makes the access that failed possible, or EFAULT. May sleep.
+    pub fn resolve_copy(&self, fault: CopyFault) -> Result<(), Errno> {
+        self.resolve(fault).map_err(|_| Errno::EFAULT)
+    }
+    /// The futex at `va`. `shared`: the word may be in memory that others map (no FUTEX_PRIVATE_FLAG). `write`: the operation
+    /// changes the word, so memory that cannot be written is refused even where only its identity matters.
+    #[inline]
+    pub fn futex_key(&self, va: VirtAddr, shared: bool, write: bool) -> Result<FutexKey, Errno> {
         if va.0 >= USER_MAX {
             return Err(Errno::EFAULT);
         }
@@ -124,11 +140,19 @@ impl Mm {
         }
         let areas = self.areas.read();
         let (start, vma) = areas.find(va.0).ok_or(Errno::EFAULT)?;
+        let prot = vma.flags.prot();
+        let writable = prot.contains(Prot::WRITE);
+        if !writable && (write || !prot.contains(Prot::READ)) {
+            return Err(Errno::EFAULT);
+        }
         match vma.file() {
-            Some(file) if !vma.is_private() => Ok(FutexKey::Shared {
+            // A private mapping that cannot be written shows the file itself.
+            Some(file) if !(vma.is_private() && writable) => Ok(FutexKey::Shared {
                 object: file.cache().id(),
                 offset: vma.index(start, va.0).wrapping_mul(PAGE).wrapping_add(va.offset() as u64),
             }),
+            // Private memory nobody can change is no place to wait at.
+            None if !writable => Err(Errno::EFAULT),
             _ => Ok(private),
         }
     }

@@ -117,8 +117,8 @@ fn shared_memory_is_the_same_in_parent_and_child() {
     let child = parent.fork().expect("forked");
     child.write_bytes(va(3), b"x").expect("written");
     assert_eq!(peek(&parent, va(3)), Ok(b'x'));
-    assert_eq!(parent.futex_key(va(3), true), child.futex_key(va(3), true));
-    assert_ne!(parent.futex_key(va(3), false), child.futex_key(va(3), false));
+    assert_eq!(parent.futex_key(va(3), true, false), child.futex_key(va(3), true, false));
+    assert_ne!(parent.futex_key(va(3), false, false), child.futex_key(va(3), false, false));
 }
 
 #[test]

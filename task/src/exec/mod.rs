@@ -223,6 +223,7 @@ fn replace(cx: &mut Cx, program: &Program, name: &[u8], image: &Image, raised: O
 
     exit::release_memory(cx);
     cx.set_mm(mm);
+    crate::futex::enter_memory(cx);
     process.set_auxv(stack.bytes.get(stack.auxv.1..stack.auxv.2).unwrap_or_default().into());
     fresh_start(cx, &process, &task);
     task.set_comm(name.rsplit(|b| *b == b'/').next().unwrap_or(name));

@@ -4,30 +4,41 @@
 //! word once more; a waker changes the word, *then* looks at the bucket. A wake-up with nobody waiting is therefore a fence and
 //! one load. The word is never accessed with a bucket locked, because that may fault and sleep.
 //!
+//! Words with priority inheritance have owners, which [`pi`] keeps; who waits for such a word stands in the table as well, so that
+//! the operations on plain words see it and refuse.
+//!
 //! Lock order:
 //! ```text
-//! pi::LOCKS                  sleeping; one operation at a time on a priority-inheriting word
+//! pi::WORLD                  owners of all contended priority-inheriting words
 //!   Bucket::list             two at once in ascending order of their index (requeue)
 //!     scheduler's locks
+//!   pi::Links of one thread
 //! ```
+//!
+//! Sources: futex(2), FUTEX_WAIT(2const) and its siblings, `linux/futex.h`.
 
+mod limit;
+mod ops;
 mod pi;
 mod robust;
 #[cfg(test)]
 mod tests;
 mod wait;
 
-pub use pi::{lock as lock_pi, try_lock as try_lock_pi, unlock as unlock_pi};
-pub use robust::walk as walk_robust_list;
+pub use limit::Limit;
+pub use ops::{requeue, wake_op};
+pub use pi::{Asker, Links, Locker, lock as lock_pi, priority_changed, unlock as unlock_pi};
+pub use pi::{requeue as requeue_pi, wait_requeue as wait_requeue_pi};
+pub use robust::RobustUnlock;
+pub(crate) use robust::{enter_memory, leave_memory};
 pub use wait::{Multi, wait, wait_multi};
 
 use abi::Errno;
-use abi::futex::{BITSET_MATCH_ANY, wake_op};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::*, fence};
 use machine::VirtAddr;
-use machine::sync::{SpinGuard, SpinLock};
+use machine::sync::SpinLock;
 use mm::{FutexKey, Mm};
 use sched::Thread;
 
@@ -35,11 +46,11 @@ const BUCKETS: usize = 256;
 
 static TABLE: [Bucket; BUCKETS] = [const { Bucket::new() }; BUCKETS];
 
-/// Waiters whose words hash alike, the longest waiting first.
+/// Waiters whose words hash alike: by real-time priority, then the longest waiting first.
 struct Bucket {
     /// Length of `list`, readable without its lock.
     count: AtomicU32,
-    list: SpinLock<Vec<Entry>>,
+    list: SpinLock<VecDeque<Entry>>,
 }
 
 /// One word that a thread waits for.
@@ -48,6 +59,8 @@ struct Entry {
     /// Which of the thread's words this is (futex_waitv).
     index: u32,
     bitset: u32,
+    /// Place among the waiters: real-time priorities come first, all others are equal.
+    rank: u8,
     waiter: Arc<Waiter>,
 }
 
@@ -58,25 +71,28 @@ struct Waiter {
     woken_for: AtomicU32,
     /// Entries of this waiter in the table; changed under a bucket's lock.
     entries: AtomicU32,
-    /// Waits for a priority-inheriting word, as this thread id; 0 for other waits.
-    pi_tid: u32,
+    /// Its deadline is on the wall clock.
+    wall: bool,
+    /// It waits for a priority-inheriting word, now or after a requeue.
+    pi: Option<pi::Side>,
 }
 
 const WAITING: u32 = u32::MAX;
 
 impl Bucket {
     const fn new() -> Bucket {
-        Bucket { count: AtomicU32::new(0), list: SpinLock::new(Vec::new()) }
+        Bucket { count: AtomicU32::new(0), list: SpinLock::new(VecDeque::new()) }
     }
 }
 
 impl Waiter {
-    fn new(pi_tid: u32) -> Arc<Waiter> {
+    fn new(limit: Option<Limit>, pi: Option<pi::Side>) -> Arc<Waiter> {
         Arc::new(Waiter {
             thread: sched::current(),
             woken_for: AtomicU32::new(WAITING),
             entries: AtomicU32::new(0),
-            pi_tid,
+            wall: limit.is_some_and(Limit::is_wall),
+            pi,
         })
     }
     fn woken(&self) -> Option<u32> {
@@ -97,26 +113,36 @@ fn bucket_of(key: &FutexKey) -> usize {
     (mixed >> 56) as usize % BUCKETS
 }
 
-/// The word at `addr`: EINVAL when it is not aligned, EFAULT outside user space.
+/// The word at `addr`: EINVAL when it is not aligned, EFAULT outside user space and, with `write`, where it cannot be changed.
 #[inline]
-pub fn key(mm: &Mm, addr: VirtAddr, shared: bool) -> Result<FutexKey, Errno> {
+pub fn key(mm: &Mm, addr: VirtAddr, shared: bool, write: bool) -> Result<FutexKey, Errno> {
     if addr.0 & 3 != 0 {
         return Err(Errno::EINVAL);
     }
-    mm.futex_key(addr, shared)
+    mm.futex_key(addr, shared, write)
 }
 
 /// Puts a waiter into the table.
 fn enter(key: FutexKey, index: u32, bitset: u32, waiter: &Arc<Waiter>) -> Result<(), Errno> {
     let bucket = &TABLE[bucket_of(&key)];
+    let rank = waiter.thread.own_rank().min(sched::policy::FAIR_RANK);
     let mut list = bucket.list.lock();
     list.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-    list.push(Entry { key, index, bitset, waiter: waiter.clone() });
+    insert(&mut list, Entry { key, index, bitset, rank, waiter: waiter.clone() });
     waiter.entries.fetch_add(1, Relaxed);
     bucket.count.store(list.len() as u32, Relaxed);
     drop(list);
     fence(SeqCst);
     Ok(())
+}
+
+/// Inserts behind all of its rank and before all of lesser ones. Room has been reserved.
+fn insert(list: &mut VecDeque<Entry>, entry: Entry) {
+    if list.back().is_none_or(|last| last.rank <= entry.rank) {
+        return list.push_back(entry);
+    }
+    let at = list.partition_point(|other| other.rank <= entry.rank);
+    list.insert(at, entry);
 }
 
 /// Takes what is left of a waiter out of the table. Its entries are where they were put, unless they were requeued.
@@ -156,20 +182,26 @@ fn wake_entry(entry: &Entry) -> bool {
 }
 
 /// Wakes up to `most` of those in `list` who wait for `key` with a bit of `bitset`.
-fn wake_in(list: &mut Vec<Entry>, key: &FutexKey, most: usize, bitset: u32) -> Result<usize, Errno> {
+fn wake_in(list: &mut VecDeque<Entry>, key: &FutexKey, most: usize, bitset: u32) -> Result<usize, Errno> {
     let (mut woken, mut at) = (0, 0);
     while woken < most
         && let Some(entry) = list.get(at)
     {
-        if entry.key != *key || entry.bitset & bitset == 0 {
+        if entry.key != *key {
             at += 1;
             continue;
         }
         // Such a waiter is woken by the owner's hand-over only.
-        if entry.waiter.pi_tid != 0 {
+        if entry.waiter.pi.is_some() {
             return Err(Errno::EINVAL);
         }
-        woken += usize::from(wake_entry(&list.remove(at)));
+        if entry.bitset & bitset == 0 {
+            at += 1;
+            continue;
+        }
+        if let Some(entry) = list.remove(at) {
+            woken += usize::from(wake_entry(&entry));
+        }
     }
     Ok(woken)
 }
@@ -191,110 +223,4 @@ fn wake_slow(bucket: &Bucket, key: FutexKey, most: usize, bitset: u32) -> Result
     let woken = wake_in(&mut list, &key, most, bitset);
     bucket.count.store(list.len() as u32, Relaxed);
     woken
-}
-
-/// The lists of two buckets, locked in order of their index; `None` for the second if it is the same.
-fn lock_two(a: usize, b: usize) -> (SpinGuard<'static, Vec<Entry>>, Option<SpinGuard<'static, Vec<Entry>>>) {
-    if a == b {
-        return (TABLE[a].list.lock(), None);
-    }
-    if a < b {
-        let first = TABLE[a].list.lock();
-        let second = TABLE[b].list.lock();
-        return (first, Some(second));
-    }
-    let second = TABLE[b].list.lock();
-    let first = TABLE[a].list.lock();
-    (first, Some(second))
-}
-
-/// FUTEX_REQUEUE: wakes up to `most_woken` of those who wait for `from` and has up to `most_moved` others wait for `to`.
-/// Returns how many were woken and how many were moved.
-pub fn requeue(from: FutexKey, to: FutexKey, most_woken: usize, most_moved: usize) -> Result<(usize, usize), Errno> {
-    let (a, b) = (bucket_of(&from), bucket_of(&to));
-    let (mut source, mut target) = lock_two(a, b);
-    let woken = wake_in(&mut source, &from, most_woken, BITSET_MATCH_ANY);
-    let (mut moved, mut at) = (0, 0);
-    while woken.is_ok()
-        && moved < most_moved
-        && let Some(entry) = source.get_mut(at)
-    {
-        if entry.key != from {
-            at += 1;
-            continue;
-        }
-        if entry.waiter.pi_tid != 0 {
-            break;
-        }
-        match &mut target {
-            None => {
-                entry.key = to;
-                at += 1;
-            }
-            Some(target) => {
-                if target.try_reserve(1).is_err() {
-                    break;
-                }
-                let mut entry = source.remove(at);
-                entry.key = to;
-                target.push(entry);
-            }
-        }
-        moved += 1;
-    }
-    TABLE[a].count.store(source.len() as u32, Relaxed);
-    if let Some(target) = &target {
-        TABLE[b].count.store(target.len() as u32, Relaxed);
-    }
-    Ok((woken?, moved))
-}
-
-/// FUTEX_WAKE_OP: changes the word at `addr2` as `encoded` says, wakes waiters of `key1`, and waiters of `key2` if the old value
-/// compares as `encoded` says.
-pub fn wake_op(
-    mm: &Mm,
-    (key1, key2): (FutexKey, FutexKey),
-    addr2: VirtAddr,
-    (most1, most2): (usize, usize),
-    encoded: u32,
-) -> Result<usize, Errno> {
-    let (op, cmp) = (encoded >> 28, encoded >> 24 & 0xf);
-    let sign_extend = |bits: u32| ((bits << 20) as i32) >> 20;
-    let (mut arg, cmp_arg) = (sign_extend(encoded >> 12) as u32, sign_extend(encoded));
-    if op & wake_op::ARG_SHIFT != 0 {
-        arg = 1 << (arg & 31);
-    }
-    let change = |old: u32| {
-        Some(match op & 7 {
-            wake_op::SET => arg,
-            wake_op::ADD => old.wrapping_add(arg),
-            wake_op::OR => old | arg,
-            wake_op::ANDN => old & !arg,
-            wake_op::XOR => old ^ arg,
-            _ => return None,
-        })
-    };
-    let mut old = mm.load_u32(addr2)?;
-    loop {
-        let new = change(old).ok_or(Errno::ENOSYS)?;
-        match mm.cmpxchg_u32(addr2, old, new)? {
-            Ok(_) => break,
-            Err(seen) => old = seen,
-        }
-    }
-    let old = old as i32;
-    let holds = match cmp {
-        wake_op::CMP_EQ => old == cmp_arg,
-        wake_op::CMP_NE => old != cmp_arg,
-        wake_op::CMP_LT => old < cmp_arg,
-        wake_op::CMP_LE => old <= cmp_arg,
-        wake_op::CMP_GT => old > cmp_arg,
-        wake_op::CMP_GE => old >= cmp_arg,
-        _ => return Err(Errno::ENOSYS),
-    };
-    let mut woken = wake(key1, most1, BITSET_MATCH_ANY)?;
-    if holds {
-        woken += wake(key2, most2, BITSET_MATCH_ANY)?;
-    }
-    Ok(woken)
 }

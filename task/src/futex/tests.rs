@@ -1,7 +1,9 @@
 use super::*;
+use abi::futex::wake_op;
 use abi::futex::{RobustListHead, word};
 use abi::mman::Prot;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 use mm::MapRequest;
 use zerocopy::IntoBytes;
@@ -9,23 +11,23 @@ use zerocopy::IntoBytes;
 const MS: u64 = 1_000_000;
 
 /// An address space with one page of zeroes.
-fn memory() -> (Arc<Mm>, VirtAddr) {
+pub(super) fn memory() -> (Arc<Mm>, VirtAddr) {
     let mm = Mm::new().expect("memory");
     mm.set_up_layout(false);
     mm.activate();
     let at = mm.mmap(MapRequest::anonymous(PAGE_SIZE, Prot::READ | Prot::WRITE)).expect("room");
     (mm, at)
 }
-fn start(f: impl FnOnce() + Send + 'static) {
+pub(super) fn start(f: impl FnOnce() + Send + 'static) {
     sched::spawn("test", None, Box::new(f)).expect("memory").start();
 }
-fn settle() {
+pub(super) fn settle() {
     sched::sleep_until(sched::now() + MS).expect("no signal");
 }
-fn key_at(mm: &Mm, addr: VirtAddr) -> FutexKey {
-    key(mm, addr, false).expect("aligned")
+pub(super) fn key_at(mm: &Mm, addr: VirtAddr) -> FutexKey {
+    key(mm, addr, false, false).expect("aligned")
 }
-fn word_at(addr: VirtAddr, n: u64) -> VirtAddr {
+pub(super) fn word_at(addr: VirtAddr, n: u64) -> VirtAddr {
     VirtAddr(addr.0 + 4 * n)
 }
 
@@ -46,8 +48,8 @@ fn a_changed_word_is_not_waited_for_and_deadlines_end_waits() {
     let (mm, addr) = memory();
     let k = key_at(&mm, addr);
     assert_eq!(wait(&mm, addr, k, 1, u32::MAX, None), Err(Errno::EAGAIN));
-    assert_eq!(wait(&mm, addr, k, 0, u32::MAX, Some(sched::now() + MS)), Err(Errno::ETIMEDOUT));
-    assert_eq!(key(&mm, VirtAddr(addr.0 + 1), false), Err(Errno::EINVAL));
+    assert_eq!(wait(&mm, addr, k, 0, u32::MAX, Some(Limit::Monotonic(sched::now() + MS))), Err(Errno::ETIMEDOUT));
+    assert_eq!(key(&mm, VirtAddr(addr.0 + 1), false, false), Err(Errno::EINVAL));
     assert_eq!(wake(k, 1, u32::MAX), Ok(0));
 }
 
@@ -112,30 +114,6 @@ fn waiting_for_several_words_tells_which_one_woke() {
 }
 
 #[test]
-fn owned_words_are_handed_to_the_next_waiter() {
-    let (mm, addr) = memory();
-    let k = key_at(&mm, addr);
-    let exists = |tid: u32| tid < 100;
-    assert_eq!(lock_pi(&mm, addr, k, 1, None, &exists), Ok(()));
-    assert_eq!(lock_pi(&mm, addr, k, 1, None, &exists), Err(Errno::EDEADLK));
-    assert_eq!(try_lock_pi(&mm, addr, k, 2, &exists), Err(Errno::EAGAIN));
-    assert_eq!(unlock_pi(&mm, addr, k, 2), Err(Errno::EPERM));
-    let soon = Some(sched::now() + MS);
-    assert_eq!(lock_pi(&mm, addr, k, 2, soon, &exists), Err(Errno::ETIMEDOUT));
-    let m = mm.clone();
-    start(move || {
-        assert_eq!(lock_pi(&m, addr, key_at(&m, addr), 2, None, &|_| true), Ok(()));
-    });
-    settle();
-    assert_eq!(mm.load_u32(addr), Ok(1 | word::WAITERS));
-    assert_eq!(unlock_pi(&mm, addr, k, 1), Ok(()));
-    settle();
-    assert_eq!(mm.load_u32(addr), Ok(2));
-    mm.write_bytes(addr, 200u32.as_bytes()).expect("mapped");
-    assert_eq!(lock_pi(&mm, addr, k, 1, None, &exists), Err(Errno::ESRCH));
-}
-
-#[test]
 fn words_of_a_robust_list_are_marked_and_their_waiters_woken() {
     let (mm, addr) = memory();
     let (head, entry) = (addr.0 + 1024, addr.0 + 2048);
@@ -145,10 +123,10 @@ fn words_of_a_robust_list_are_marked_and_their_waiters_woken() {
     let lock = VirtAddr(entry + 8);
     let r = waiter(&mm, lock, u32::MAX);
     mm.write_bytes(lock, (7 | word::WAITERS).as_bytes()).expect("mapped");
-    walk_robust_list(&mm, head, 7);
+    robust::walk(&mm, head, 7);
     settle();
     assert_eq!(mm.load_u32(lock), Ok(word::OWNER_DIED | word::WAITERS));
     assert_eq!(*r.lock(), Some(Ok(())));
     // A list that leads nowhere ends the walk.
-    walk_robust_list(&mm, 8, 7);
+    robust::walk(&mm, 8, 7);
 }

@@ -1,11 +1,12 @@
 //! Waiting for one word or for several.
 
+use super::limit::{Limit, sleep};
 use super::{Waiter, enter, leave};
 use abi::Errno;
 use abi::futex::BITSET_MATCH_ANY;
 use machine::VirtAddr;
 use mm::{FutexKey, Mm};
-use sched::{Instant, WaitError};
+use sched::WaitError;
 use smallvec::SmallVec;
 
 /// FUTEX_WAIT and FUTEX_WAIT_BITSET: sleeps until woken if the word at `addr` is `expected`. EAGAIN if it is not, ETIMEDOUT past
@@ -16,16 +17,16 @@ pub fn wait(
     key: FutexKey,
     expected: u32,
     bitset: u32,
-    deadline: Option<Instant>,
+    limit: Option<Limit>,
 ) -> Result<(), Errno> {
     if mm.load_u32(addr)? != expected {
         return Err(Errno::EAGAIN);
     }
-    let waiter = Waiter::new(0);
+    let waiter = Waiter::new(limit, None);
     enter(key, 0, bitset, &waiter)?;
     let unchanged = mm.load_u32(addr).map(|now| now == expected);
     let result = match unchanged {
-        Ok(true) => sched::park(deadline, || waiter.woken()).map(|_| ()).map_err(|e| match e {
+        Ok(true) => sleep(&waiter, limit).map(|_| ()).map_err(|e| match e {
             WaitError::TimedOut => Errno::ETIMEDOUT,
             WaitError::Interrupted => Errno::ERESTARTSYS,
         }),
@@ -48,8 +49,8 @@ pub struct Multi {
 }
 
 /// Sleeps until woken for one of the words, all of which must have their expected values; returns which.
-pub fn wait_multi(mm: &Mm, words: &[Multi], deadline: Option<Instant>) -> Result<u32, Errno> {
-    let waiter = Waiter::new(0);
+pub fn wait_multi(mm: &Mm, words: &[Multi], limit: Option<Limit>) -> Result<u32, Errno> {
+    let waiter = Waiter::new(limit, None);
     let keys: SmallVec<[FutexKey; 4]> = words.iter().map(|w| w.key).collect();
     let enter_all = || -> Result<(), Errno> {
         for (index, word) in words.iter().enumerate() {
@@ -61,7 +62,7 @@ pub fn wait_multi(mm: &Mm, words: &[Multi], deadline: Option<Instant>) -> Result
         Ok(())
     };
     let result = enter_all().and_then(|()| {
-        sched::park(deadline, || waiter.woken()).map_err(|e| match e {
+        sleep(&waiter, limit).map_err(|e| match e {
             WaitError::TimedOut => Errno::ETIMEDOUT,
             WaitError::Interrupted => Errno::ERESTARTSYS,
         })
