@@ -59,6 +59,8 @@ impl CloneFlags {
 pub const CSIGNAL: u64 = 0xff;
 /// Sizes `struct clone_args` has had.
 pub const CLONE_ARGS_SIZE_VER0: usize = 64;
+/// Size that first had `cgroup`.
+pub const CLONE_ARGS_SIZE_VER2: usize = 88;
 
 /// `struct clone_args`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -2,7 +2,7 @@
 
 use abi::Errno;
 use abi::resource::{Resource, Rlimit, Rusage, prio, who};
-use abi::sched::{CLONE_ARGS_SIZE_VER0, CSIGNAL, CloneArgs, CloneFlags};
+use abi::sched::{CLONE_ARGS_SIZE_VER0, CLONE_ARGS_SIZE_VER2, CSIGNAL, CloneArgs, CloneFlags};
 use abi::signal::{SigInfo, Signal, si};
 use abi::wait::{WaitOptions, id_type};
 use alloc::sync::Arc;
@@ -51,6 +51,7 @@ pub fn clone(
         tls,
         pidfd: parent_tid.0,
         tid: None,
+        cgroup: None,
     };
     fork::clone(cx, &request)
 }
@@ -65,6 +66,9 @@ pub fn clone3(cx: &mut Cx, args: UserPtr<CloneArgs>, size: usize) -> Result<i32,
     }
     let mut a = CloneArgs::new_zeroed();
     crate::support::read_extensible(cx, args.addr(), size, a.as_mut_bytes())?;
+    if a.flags & CloneFlags::INTO_CGROUP.bits() != 0 && size < CLONE_ARGS_SIZE_VER2 {
+        return Err(Errno::EINVAL);
+    }
     let request = check_clone_args(cx, &a)?;
     fork::clone(cx, &request)
 }
@@ -90,6 +94,10 @@ fn check_clone_args(cx: &Cx, a: &CloneArgs) -> Result<Request, Errno> {
     if flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) && a.pidfd == a.parent_tid {
         return Err(Errno::EINVAL);
     }
+    let cgroup = match flags.contains(CloneFlags::INTO_CGROUP) {
+        true => Some(i32::try_from(a.cgroup).map_err(|_| Errno::EINVAL)?),
+        false => None,
+    };
     Ok(Request {
         flags,
         exit_signal: Signal::from_raw(a.exit_signal as i32),
@@ -99,6 +107,7 @@ fn check_clone_args(cx: &Cx, a: &CloneArgs) -> Result<Request, Errno> {
         tls: a.tls,
         pidfd: a.pidfd,
         tid,
+        cgroup,
     })
 }
 

@@ -7,9 +7,11 @@ use crate::{table, trace, vdso};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::resource::Resource;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use sysfs::KernelFile;
 use task::Cx;
 use vfs::{File, Start};
 
@@ -75,11 +77,26 @@ fn register_file_systems() {
     ninep::init();
     overlay::init();
     procfs::init(procfs::Hooks { describe_tty: tty::jobs::describe, fill_random: random::fill });
+    cgroupfs::init();
+    sysfs::add_kernel_files(sysfs_files());
     sysfs::init();
     pipe::init();
     devtmpfs::init();
     devpts::init();
     unix::init();
+}
+
+/// What other floors show in `/sys/kernel`.
+fn sysfs_files() -> [KernelFile; 2] {
+    let dir = Some("cgroup");
+    [
+        KernelFile {
+            dir,
+            name: "delegate",
+            show: || cgroupfs::delegatable().map(|name| format!("{name}\n")).collect(),
+        },
+        KernelFile { dir, name: "features", show: || cgroupfs::FEATURES.into() },
+    ]
 }
 
 fn start_devices() -> Result<(), Errno> {

@@ -7,7 +7,7 @@ use crate::process::{Life, Process};
 use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::tree::{self, Tree};
-use crate::{Cx, futex, jobs, usage, work};
+use crate::{Cx, cgroup, futex, jobs, usage, work};
 use abi::futex::BITSET_MATCH_ANY;
 use abi::signal::{SigInfo, Signal, si};
 use alloc::sync::Arc;
@@ -39,6 +39,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     drop(cx);
     task.drop_handles();
 
+    cgroup::member::leave(&task);
     let mut sum = task.sum();
     sum.counts.maxrss = rss;
     process.usage().add_thread(&sum);

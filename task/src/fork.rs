@@ -2,6 +2,7 @@
 //!
 //! Everything that can fail is done before the new task enters the tree; after that it only has to be started. Sources: clone(2).
 
+use crate::cgroup::{self, Cgroup, Joined, Reservation};
 use crate::cx::Cx;
 use crate::limits::Limits;
 use crate::process::{Parts, Process};
@@ -40,12 +41,13 @@ pub struct Request {
     pub pidfd: u64,
     /// The id the child is to have.
     pub tid: Option<i32>,
+    /// The descriptor of the control group it is to be in, if not the parent's.
+    pub cgroup: Option<i32>,
 }
 
 /// Flags that would make something this kernel does not have.
 const UNSUPPORTED: CloneFlags = CloneFlags::NAMESPACES
     .difference(CloneFlags::NEWUSER)
-    .union(CloneFlags::INTO_CGROUP)
     .union(CloneFlags::AUTOREAP)
     .union(CloneFlags::PIDFD_AUTOKILL);
 
@@ -78,11 +80,13 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
         return Err(Errno::EPERM);
     }
     // What was sent to the parent before the fork is not for the child: it is delivered first.
-    if cx.task.work.has(work::SIGNAL) {
+    if cx.task.work.has(work::SIGNAL | work::FREEZE) {
         return Err(Errno::ERESTARTNOINTR);
     }
     let user = cx.task.user();
     check_count(cx, &user)?;
+    let group = req.cgroup.map(|fd| named_group(cx, req, fd)).transpose()?;
+    let room = Reservation::new(&cx.task, group.as_ref())?;
     let tid = {
         let mut tree = tree::lock();
         match req.tid {
@@ -90,7 +94,7 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
             None => tree.next_number()?,
         }
     };
-    let made = build(cx, req, tid, user);
+    let made = build(cx, req, tid, user, room);
     tree::lock().settle(tid);
     let (task, vfork) = made?;
     if let Some(thread) = task.thread() {
@@ -99,9 +103,24 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
     drop(task);
     if let Some(done) = vfork {
         // Killed while waiting: the child keeps the address space alive by itself.
+        cgroup::freezer::parked(&cx.task);
         let _ = done.wait_killable();
+        cgroup::freezer::unparked(&cx.task);
     }
     Ok(tid)
+}
+
+/// The group that CLONE_INTO_CGROUP names, if the caller could put the child there by writing its `cgroup.procs`.
+fn named_group(cx: &Cx, req: &Request, fd: i32) -> Result<Arc<Cgroup>, Errno> {
+    let file = cx.files().get_any(fd)?;
+    let group = cgroup::of_file(&file).ok_or(Errno::EBADF)?;
+    if group.is_dead() {
+        return Err(Errno::ENODEV);
+    }
+    cgroup::attach::may_move(&group, cx.cred())?;
+    let whole = !req.flags.contains(CloneFlags::THREAD);
+    cgroup::attach::permit(&cx.task.cgroup(), &group, whole, cx.cred(), &cgroup::seen_from())?;
+    Ok(group)
 }
 
 fn check_count(cx: &Cx, user: &UserCounts) -> Result<(), Errno> {
@@ -123,14 +142,14 @@ pub fn max_tasks() -> usize {
 
 type Made = (Arc<Task>, Option<Arc<Completion>>);
 
-fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>) -> Result<Made, Errno> {
+fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>, room: Reservation) -> Result<Made, Errno> {
     use CloneFlags as F;
     let f = req.flags;
     let handles = child_handles(cx, f)?;
     let parent = cx.process().clone();
     let process = if f.contains(F::THREAD) { parent.clone() } else { Arc::new(child_process(cx, req, tid)) };
     let comm = cx.task.comm();
-    let task = Arc::new(Task::new(tid, process.clone(), handles.clone(), comm, user));
+    let task = Arc::new(Task::new(tid, process.clone(), handles.clone(), comm, user, room.group().clone()));
     task.blocked.store(cx.task.blocked().0, Relaxed);
     task.personality.store(cx.task.personality.load(Relaxed), Relaxed);
     task.timer_slack_ns.store(cx.task.timer_slack_ns.load(Relaxed), Relaxed);
@@ -167,7 +186,7 @@ fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>) -> Result<
         task.set_vfork(done.clone());
         done
     });
-    enter(cx, req, &task, &process, &parent);
+    enter(cx, req, &task, &process, &parent, room).announce();
     Ok((task, vfork))
 }
 
@@ -252,9 +271,17 @@ fn first_steps(cx: Cx, set_tid: u64) {
 }
 
 /// The child becomes visible.
-fn enter(cx: &Cx, req: &Request, task: &Arc<Task>, process: &Arc<Process>, me: &Arc<Process>) {
+fn enter(
+    cx: &Cx,
+    req: &Request,
+    task: &Arc<Task>,
+    process: &Arc<Process>,
+    me: &Arc<Process>,
+    room: Reservation,
+) -> Joined {
     let mut tree = tree::lock();
     tree.add_task(task);
+    let joined = room.join(task, &cx.task);
     let is_thread = req.flags.contains(CloneFlags::THREAD);
     // Whoever kills a group holds the tree lock: a child either is seen by him or sees here what became of its parent.
     let parent_dies = me.sig().group_exit;
@@ -288,6 +315,7 @@ fn enter(cx: &Cx, req: &Request, task: &Arc<Task>, process: &Arc<Process>, me: &
     } else if state.stop.is_some() {
         task.work.set(work::SIGNAL);
     }
+    joined
 }
 
 /// Links used when there is no parent: the first process.

@@ -7,7 +7,7 @@ use crate::process::{Parts, Process};
 use crate::signal::hand::SigHand;
 use crate::task::{Handles, Task};
 use crate::users::UserCounts;
-use crate::{Cx, fork, run, tree};
+use crate::{Cx, cgroup, fork, run, tree};
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -44,7 +44,14 @@ pub fn spawn_init(
         exe: None,
         auxv: Arc::new([]),
     }));
-    let task = Arc::new(Task::new(pid, process.clone(), handles.clone(), exec::boot_comm(), UserCounts::of(0)));
+    let task = Arc::new(Task::new(
+        pid,
+        process.clone(),
+        handles.clone(),
+        exec::boot_comm(),
+        UserCounts::of(0),
+        cgroup::root().clone(),
+    ));
     let cx = Cx::new(task.clone(), UserCtx::new().map_err(|_| Errno::ENOMEM)?, handles);
     let body = Box::new(move || begin(cx, &path, &argv, &envp, prepare, failed));
     let thread = sched::spawn("init", Some(task.clone()), body).map_err(|_| Errno::ENOMEM)?;

@@ -23,6 +23,7 @@
 extern crate alloc;
 
 pub mod access;
+pub mod cgroup;
 pub mod cx;
 pub mod entry;
 pub mod exec;

@@ -72,7 +72,7 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
                 note(cx);
             }
         }
-        if todo & (work::SIGNAL | work::RESTORE_MASK) != 0 {
+        if todo & (work::SIGNAL | work::RESTORE_MASK | work::FREEZE) != 0 {
             match deliver::deliver(cx, in_call) {
                 Next::User => in_call = false,
                 Next::Exit(status) => return Some(status),

@@ -1,5 +1,6 @@
 //! One thread as others see it.
 
+use crate::cgroup::{Cgroup, Seat};
 use crate::process::Process;
 use crate::users::UserCounts;
 use crate::work::{self, Work};
@@ -79,6 +80,12 @@ pub struct Task {
     pub robust_list: AtomicU64,
     /// Priority-inheriting futexes it owns or waits for.
     pub(crate) pi: crate::futex::Links,
+    /// Its control group.
+    pub(crate) seat: SpinLock<Seat>,
+    /// It counts as frozen in its control group; changed under the lock of the hierarchy.
+    pub(crate) frozen: AtomicBool,
+    /// It waits where it cannot reach user mode, which is as good as frozen ([`crate::cgroup::freezer`]).
+    pub(crate) parked: AtomicBool,
     /// Children start with the default scheduling policy (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
 }
@@ -88,7 +95,14 @@ pub const DEFAULT_TIMER_SLACK_NS: u64 = 50_000;
 
 impl Task {
     /// A thread of `process` named `comm` with the given handles; not yet in the tree, not yet running.
-    pub(crate) fn new(tid: i32, process: Arc<Process>, handles: Handles, comm: Comm, user: Arc<UserCounts>) -> Task {
+    pub(crate) fn new(
+        tid: i32,
+        process: Arc<Process>,
+        handles: Handles,
+        comm: Comm,
+        user: Arc<UserCounts>,
+        group: Arc<Cgroup>,
+    ) -> Task {
         user.add_task();
         Task {
             work: Work::new(),
@@ -116,6 +130,9 @@ impl Task {
             stopped: AtomicBool::new(false),
             robust_list: AtomicU64::new(0),
             pi: crate::futex::Links::new(),
+            seat: SpinLock::new(Seat::new(group)),
+            frozen: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
             reset_on_fork: AtomicBool::new(false),
         }
     }

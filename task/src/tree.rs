@@ -3,6 +3,7 @@
 //! One lock guards the shape of the tree: who is whose child, which group a process is in, which number names what. It is
 //! taken for short moments and never in interrupts.
 
+use crate::cgroup;
 use crate::process::Process;
 use crate::task::Task;
 use abi::Errno;
@@ -154,15 +155,23 @@ impl Tree {
     }
     /// The last thread of a group takes the number of the leader, which has ended (exec by a thread that was not the leader).
     pub(crate) fn replace_leader(&mut self, task: &Arc<Task>, pid: i32) -> Option<Arc<Task>> {
-        self.remove_task(task.tid());
+        self.tasks = self.tasks.saturating_sub(1);
+        self.update(task.tid(), |e| e.task = None);
         task.set_tid(pid);
-        self.entries.entry(pid).or_default().task.replace(task.clone())
+        let old = self.entries.entry(pid).or_default().task.replace(task.clone());
+        if let Some(old) = &old {
+            cgroup::member::release(old);
+        }
+        old
     }
     /// Takes a thread out; the caller drops it after the lock.
     pub(crate) fn remove_task(&mut self, tid: i32) -> Option<Arc<Task>> {
         self.tasks = self.tasks.saturating_sub(1);
         let mut out = None;
         self.update(tid, |e| out = e.task.take());
+        if let Some(task) = &out {
+            cgroup::member::release(task);
+        }
         out
     }
     pub(crate) fn add_process(&mut self, process: &Arc<Process>) {

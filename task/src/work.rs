@@ -12,6 +12,8 @@ pub const RSEQ: u32 = 4;
 pub const NOTE: u32 = 8;
 /// The signal mask to be restored when no handler runs (sigsuspend, ppoll, ...).
 pub const RESTORE_MASK: u32 = 16;
+/// Its control group is freezing: park instead of going on.
+pub const FREEZE: u32 = 1 << 12;
 
 /// The flag word.
 #[derive(Default)]

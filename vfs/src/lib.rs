@@ -54,6 +54,7 @@ pub mod superblock;
 pub mod user_ns;
 pub mod user_ns_maps;
 pub mod walk;
+pub mod xattrs;
 
 pub use anon::{AnonInode, PseudoFs, anon_file};
 pub use attr::{Attr, FileType, SetAttr, Timespec, dev_from_user, dev_to_user, major, makedev, minor};

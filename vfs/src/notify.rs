@@ -161,6 +161,13 @@ pub fn on_inode(inode: &Arc<dyn Inode>, event: Event) {
     }
 }
 
+/// Something happened to what `dir` has under `name`.
+pub fn on_entry(dir: &Arc<dyn Inode>, name: &[u8], event: Event) {
+    if !nobody() {
+        send(dir, event, 0, name);
+    }
+}
+
 /// An entry of `dir` came or went.
 #[inline]
 pub fn on_child(dir: &Arc<Dentry>, child: &Arc<Dentry>, event: Event) {

@@ -1,4 +1,5 @@
-//! `/sys`: the part of sysfs(5) that has something real behind it, which is the processors and the mount point of cgroups.
+//! `/sys`: the part of sysfs(5) that has something real behind it: the processors, the mount point of control groups, and what
+//! other parts of the kernel tell about themselves in `/sys/kernel`.
 //!
 //! The tree never changes after boot. It is made whole at the first mount, shared by all mounts, and its inodes live as
 //! long as the kernel. There are no locks.
@@ -13,13 +14,46 @@ mod tree;
 
 use abi::Errno;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
-use machine::sync::Once;
+use alloc::vec::Vec;
+use machine::sync::{Once, SpinLock};
 use tree::Node;
 use vfs::{FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type of /sys.
 const SYSFS_MAGIC: u64 = 0x6265_6572;
+
+/// A file in `/sys/kernel`.
+pub struct KernelFile {
+    /// The directory it is in, none for `/sys/kernel` itself.
+    pub dir: Option<&'static str>,
+    /// Its name.
+    pub name: &'static str,
+    /// Makes its text.
+    pub show: fn() -> String,
+}
+
+static KERNEL: SpinLock<Vec<KernelFile>> = SpinLock::new(Vec::new());
+
+/// Adds files to `/sys/kernel`; before the first mount.
+pub fn add_kernel_files(files: impl IntoIterator<Item = KernelFile>) {
+    KERNEL.lock().extend(files);
+}
+
+fn kernel_dir(sb: &Arc<SuperBlock>) -> Arc<Node> {
+    let files = KERNEL.lock();
+    let inside = |dir| files.iter().filter(move |f| f.dir == dir).map(|f| (f.name.into(), Node::live(sb, f.show)));
+    let mut entries: Vec<(String, Arc<Node>)> = inside(None).collect();
+    for file in files.iter() {
+        if let Some(dir) = file.dir
+            && !entries.iter().any(|(name, _)| name == dir)
+        {
+            entries.push((dir.into(), Node::dir(sb, inside(Some(dir)).collect())));
+        }
+    }
+    Node::dir(sb, entries)
+}
 
 /// Makes `sysfs` known to mount(2).
 pub fn init() {
@@ -45,7 +79,7 @@ impl FsType for SysfsType {
                 ("class".into(), dir(alloc::vec![])),
                 ("devices".into(), devices),
                 ("fs".into(), fs),
-                ("kernel".into(), dir(alloc::vec![])),
+                ("kernel".into(), kernel_dir(&sb)),
             ])
         });
         Ok(root.clone())

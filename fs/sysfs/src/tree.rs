@@ -16,6 +16,8 @@ const FILE_SIZE: u64 = 4096;
 enum What {
     Dir(Vec<(String, Arc<Node>)>),
     Text(String),
+    /// Made at each read.
+    Live(fn() -> String),
 }
 
 /// A directory or file.
@@ -27,7 +29,7 @@ pub struct Node {
 impl Node {
     fn new(sb: &Arc<SuperBlock>, mode: u32, what: What) -> Arc<Node> {
         let node = Node { base: InodeBase::new(sb, next_ino(), mode, 0, 0, 0), what };
-        if let What::Text(_) = node.what {
+        if !matches!(node.what, What::Dir(_)) {
             node.base.set_size(FILE_SIZE);
         }
         Arc::new(node)
@@ -42,6 +44,13 @@ impl Node {
     /// A file with this text.
     pub fn text(sb: &Arc<SuperBlock>, text: String) -> Arc<Node> {
         Node::new(sb, FileType::Regular.mode() | 0o444, What::Text(text))
+    }
+}
+
+impl Node {
+    /// A file whose text is made at each read.
+    pub fn live(sb: &Arc<SuperBlock>, show: fn() -> String) -> Arc<Node> {
+        Node::new(sb, FileType::Regular.mode() | 0o444, What::Live(show))
     }
 }
 
@@ -70,7 +79,15 @@ impl FileOps for Node {
         self
     }
     fn read_at(&self, _: &File, dst: &mut Dst<'_>, off: u64) -> Result<usize, Errno> {
-        let What::Text(text) = &self.what else { return Err(Errno::EISDIR) };
+        let made;
+        let text = match &self.what {
+            What::Text(text) => text,
+            What::Live(show) => {
+                made = show();
+                &made
+            }
+            What::Dir(_) => return Err(Errno::EISDIR),
+        };
         match usize::try_from(off).ok().and_then(|off| text.as_bytes().get(off..)) {
             Some(rest) if !rest.is_empty() => dst.put(rest),
             _ => Ok(0),

@@ -104,7 +104,7 @@ impl Dir {
         // The root is not refused by the limit it belongs to.
         let _ = space.take_inode();
         let base = InodeBase::new(sb, 1, FileType::Directory.mode() | mode, uid, gid, 0);
-        let common = Common { base, space: space.clone(), xattrs: crate::xattr::Xattrs::new() };
+        let common = Common { base, space: space.clone(), xattrs: vfs::xattrs::Xattrs::new() };
         Arc::new(Dir { common, entries: SpinLock::new(Entries::default()) })
     }
     fn sb(&self) -> &Arc<SuperBlock> {

@@ -19,7 +19,6 @@ mod space;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod xattr;
 
 pub use memfd::{MemfdKind, memfd};
 

@@ -1,11 +1,11 @@
 //! Symbolic links, devices, FIFOs and sockets: inodes without contents; and what all inodes of an instance share.
 
 use crate::space::Space;
-use crate::xattr::Xattrs;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use vfs::xattrs::Xattrs;
 use vfs::{Attr, Inode, InodeBase, SuperBlock, next_ino};
 
 /// The part every inode has. Dropping it gives the inode back to the instance's count.

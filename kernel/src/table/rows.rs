@@ -258,7 +258,7 @@ crate::table::syscall_table! {
     334 rseq(rseq: Ptr, rseq_len: Uint, flags: Hex, sig: Hex) => calls::misc::rseq; Full; "rseq(2)"; "cases/shell: bash-loops"
     424 pidfd_send_signal(pidfd: Fd, sig: Sig, info: Ptr, flags: Hex) => calls::process::pidfd_send_signal; Full; "pidfd_send_signal(2)"; "hostile: fuzz-calls"
     434 pidfd_open(pid: Pid, flags: Hex) => calls::process::pidfd_open; Full; "pidfd_open(2)"; "bench: sys.pidfd_open_close"
-    435 clone3(cl_args: Ptr, size: Size) => calls::process::clone3; Partial("namespaces, CLONE_INTO_CGROUP"); "clone(2)"; "cases/tools: python-threading"
+    435 clone3(cl_args: Ptr, size: Size) => calls::process::clone3; Partial("namespaces"); "clone(2)"; "cases/tools: python-threading"
     436 close_range(first: Uint, last: Uint, flags: Hex) => calls::file::close_range; Full; "close_range(2)"; "cases/tools: python-subprocess"
     437 openat2(dirfd: DirFd, path: Str, how: Ptr, size: Size) => calls::file::openat2; Full; "openat2(2)"; "hostile: fuzz-calls"
     438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Hex) => calls::process::pidfd_getfd; Full; "pidfd_getfd(2)"; "hostile: fuzz-calls"

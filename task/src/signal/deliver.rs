@@ -2,7 +2,7 @@
 
 use super::hand::{Default, default_action};
 use super::{frame, mask, send, stop};
-use crate::{Cx, tree, work};
+use crate::{Cx, cgroup, tree, work};
 use abi::Errno;
 use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -95,6 +95,16 @@ fn next_action(cx: &mut Cx) -> Step {
     if state.stop.is_some() {
         drop(state);
         stop::park(cx);
+        return Step::Again;
+    }
+    if cx.task.work.has(work::FREEZE) {
+        drop(state);
+        cgroup::freezer::park(cx);
+        return Step::Again;
+    }
+    if cx.task.frozen.load(Ordering::Relaxed) {
+        drop(state);
+        cgroup::freezer::leave(&cx.task);
         return Step::Again;
     }
     let wanted = SigSet(!cx.task.blocked().0);

@@ -2,7 +2,7 @@
 
 use super::send::nudge;
 use crate::process::{Life, Process, SigState};
-use crate::{Cx, tree};
+use crate::{Cx, cgroup, tree};
 use abi::signal::{SIG_IGN, SaFlags, SigInfo, Signal, si};
 use alloc::sync::Arc;
 
@@ -61,10 +61,12 @@ pub(super) fn park(cx: &mut Cx) {
     if complete {
         tell_parent(&process, si::CLD_STOPPED);
     }
+    cgroup::freezer::parked(&cx.task);
     let _ = process.stop_wait.wait_killable(|| {
         let state = process.sig();
         (state.stop.is_none() || state.group_exit.is_some()).then_some(())
     });
+    cgroup::freezer::unparked(&cx.task);
     cx.task.set_stopped(false);
     let mut state = process.sig();
     state.stopped = state.stopped.saturating_sub(1);

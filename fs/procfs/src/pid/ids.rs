@@ -31,9 +31,14 @@ pub fn set_comm(subject: &Subject, _: &File, input: &[u8]) -> Shown {
     Ok(())
 }
 
-/// `cgroup`: everything is in the root of the one hierarchy.
-pub fn cgroup(_: &Subject, _: &File, out: &mut Text) -> Shown {
-    out.str("0::/\n");
+/// `cgroup`: the place in the one hierarchy, as seen from the reader's cgroup namespace.
+pub fn cgroup(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    let group = subject.task()?.cgroup();
+    out.str("0::").bytes(&group.path_from(&task::cgroup::seen_from()));
+    if group.is_dead() {
+        out.str(" (deleted)");
+    }
+    out.ch('\n');
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use super::Crate;
 use std::path::Path;
 
 /// Floor of each folder, lowest first; `fs/*` stands for every crate in it.
-const FLOORS: [(&str, u32); 21] = [
+const FLOORS: [(&str, u32); 22] = [
     ("abi", 0),
     ("lib/*", 0),
     ("machine", 1),
@@ -17,6 +17,8 @@ const FLOORS: [(&str, u32); 21] = [
     ("tty", 4),
     // Shows processes, so it lies above them.
     ("fs/procfs", 6),
+    // Moves processes between groups.
+    ("fs/cgroup", 6),
     ("fs/*", 4),
     ("block/*", 4),
     ("net/*", 4),

@@ -1,4 +1,5 @@
-//! Extended attributes: a short list an inode, made on first use (xattr(7)). Which namespaces a caller may use is checked above.
+//! Extended attributes of file systems that live in memory: a short list an inode, made on first use (xattr(7)). Which
+//! namespaces a caller may use is checked above.
 
 use abi::Errno;
 use abi::stat::{XATTR_CREATE, XATTR_REPLACE};
@@ -14,6 +15,7 @@ struct Attribute {
 /// Bytes of names and values one inode may hold.
 const MAX_BYTES: usize = 128 << 10;
 
+/// The attributes of one inode.
 #[derive(Default)]
 pub struct Xattrs(Once<Box<SpinLock<Vec<Attribute>>>>);
 
@@ -25,15 +27,18 @@ fn copy(bytes: &[u8]) -> Result<Box<[u8]>, Errno> {
 }
 
 impl Xattrs {
+    /// None yet.
     pub const fn new() -> Xattrs {
         Xattrs(Once::new())
     }
+    /// The value of one; ENODATA if there is none.
     pub fn get(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
         known(name)?;
         let list = self.0.get().ok_or(Errno::ENODATA)?.lock();
         let found = list.iter().find(|a| *a.name == *name).ok_or(Errno::ENODATA)?;
         Ok(copy(&found.value)?.into_vec())
     }
+    /// Sets one; `flags` as in setxattr(2).
     pub fn set(&self, name: &[u8], value: &[u8], flags: u32) -> Result<(), Errno> {
         known(name)?;
         let new = Attribute { name: copy(name)?, value: copy(value)? };
@@ -57,6 +62,7 @@ impl Xattrs {
         }
         Ok(())
     }
+    /// Their names, each ended by a NUL.
     pub fn list(&self) -> Result<Vec<u8>, Errno> {
         let mut out = Vec::new();
         if let Some(list) = self.0.get() {
@@ -68,6 +74,7 @@ impl Xattrs {
         }
         Ok(out)
     }
+    /// Removes one; ENODATA if there is none.
     pub fn remove(&self, name: &[u8]) -> Result<(), Errno> {
         known(name)?;
         let mut list = self.0.get().ok_or(Errno::ENODATA)?.lock();
