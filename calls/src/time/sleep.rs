@@ -86,13 +86,7 @@ pub fn clock_nanosleep(
 /// How often a sleeper looks at a clock of CPU time, which has no deadline to wait for.
 const CPU_CLOCK_STEP_NS: u64 = 10_000_000;
 
-fn on_cpu_clock(
-    cx: &mut Cx,
-    clock: CpuClock,
-    end: u64,
-    absolute: bool,
-    rem: UserPtr<Timespec>,
-) -> Result<(), Errno> {
+fn on_cpu_clock(cx: &mut Cx, clock: CpuClock, end: u64, absolute: bool, rem: UserPtr<Timespec>) -> Result<(), Errno> {
     loop {
         let left = end.saturating_sub(clock.now());
         if left == 0 {

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use core::any::Any;
 use machine::sync::SpinLock;
 use task::cgroup::{Cgroup, Directory, Notice};
-use vfs::notify::{self, Event};
 use vfs::xattrs::Xattrs;
 use vfs::{
     Attr, Caller, Cred, DirSink, File, FileOps, FileType, Inode, InodeBase, Path, SuperBlock, emit_dots, may, next_ino,
@@ -93,11 +92,6 @@ impl Directory for Dir {
         let file = self.files.lock().iter().find(|f| f.control.notice == Some(what)).cloned();
         if let Some(file) = file {
             file.changed();
-            let name = file.control.name;
-            notify::on_inode(&(file as Arc<dyn Inode>), Event::MODIFY);
-            if let Some(me) = self.me.upgrade() {
-                notify::on_entry(&(me as Arc<dyn Inode>), name.as_bytes(), Event::MODIFY);
-            }
         }
     }
 }

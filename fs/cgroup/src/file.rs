@@ -7,14 +7,19 @@ use crate::control::Control;
 use crate::dir::Dir;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use sched::WaitQueue;
+use core::sync::atomic::{
+    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use machine::sync::Once;
+use sched::{Timer, WaitQueue};
 use task::cgroup::attach::NSDELEGATE;
 use task::cgroup::{self, Cgroup};
+use vfs::notify::{self, Event};
 use vfs::{
     Attr, Caller, Cred, Dst, File, FileOps, FileType, Inode, InodeBase, Path, PollEvents, PollTable, SetAttr, Src,
     SuperBlock,
@@ -32,19 +37,54 @@ pub struct ControlFile {
     /// Counts the times its text changed, for poll.
     changes: AtomicU32,
     wait: WaitQueue,
+    /// When its readers were told last; tells them later if that was just now.
+    told_ns: AtomicU64,
+    later: Once<Arc<Timer>>,
 }
+
+/// Readers are told no more often than this.
+const GAP_NS: u64 = 10_000_000;
 
 impl ControlFile {
     /// The file `control` of `dir`.
     pub fn new(sb: &Arc<SuperBlock>, control: &'static Control, dir: &Weak<Dir>, owner: (u32, u32)) -> ControlFile {
         let mode = FileType::Regular.mode() | control.mode();
         let base = InodeBase::new(sb, vfs::next_ino(), mode, owner.0, owner.1, 0);
-        ControlFile { base, control, dir: dir.clone(), changes: AtomicU32::new(0), wait: WaitQueue::new() }
+        ControlFile {
+            base,
+            control,
+            dir: dir.clone(),
+            changes: AtomicU32::new(0),
+            wait: WaitQueue::new(),
+            told_ns: AtomicU64::new(0),
+            later: Once::new(),
+        }
     }
-    /// Its text has changed: pollers are woken.
-    pub fn changed(&self) {
+    /// Its text has changed: pollers and watchers are told, now or a little later.
+    pub fn changed(self: &Arc<ControlFile>) {
+        let now = sched::now();
+        let last = self.told_ns.load(Relaxed);
+        if last == 0 || now >= last.saturating_add(GAP_NS) {
+            return self.tell();
+        }
+        let timer = self.later.get_or_init(|| {
+            let file = Arc::downgrade(self);
+            Timer::new(Box::new(move || {
+                if let Some(file) = file.upgrade() {
+                    file.tell();
+                }
+            }))
+        });
+        timer.arm(last.saturating_add(GAP_NS));
+    }
+    fn tell(self: &Arc<ControlFile>) {
+        self.told_ns.store(sched::now(), Relaxed);
         self.changes.fetch_add(1, AcqRel);
         self.wait.wake_key(usize::MAX, false, u64::from((PollEvents::PRI | PollEvents::ERR).bits()));
+        notify::on_inode(&(self.clone() as Arc<dyn Inode>), Event::MODIFY);
+        if let Some(dir) = self.dir.upgrade() {
+            notify::on_entry(&(dir as Arc<dyn Inode>), self.control.name.as_bytes(), Event::MODIFY);
+        }
     }
     fn live_dir(&self) -> Result<Arc<Dir>, Errno> {
         self.dir.upgrade().filter(|d| !d.group().is_dead()).ok_or(Errno::ENODEV)

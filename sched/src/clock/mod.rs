@@ -12,8 +12,8 @@ mod steer;
 
 pub use steer::{MAX_WALL_NS, TimePages, adjust, inject, set_pages, set_realtime_ns, set_zone, zone};
 
-use alloc::vec::Vec;
 use crate::wait::{Interrupted, WaitError, WaitQueue};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::*};
 use machine::sync::SpinLock;
 

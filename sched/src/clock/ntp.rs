@@ -145,7 +145,10 @@ impl Ntp {
             ClockState::Wait if !self.status.intersects(Status::INS | Status::DEL) => ClockState::Ok,
             same => same,
         };
-        if matches!((self.state, next), (ClockState::Insert | ClockState::Delete, ClockState::Ok) | (ClockState::Oop, _)) {
+        if matches!(
+            (self.state, next),
+            (ClockState::Insert | ClockState::Delete, ClockState::Ok) | (ClockState::Oop, _)
+        ) {
             self.next_leap = NEVER;
         }
         self.state = next;
@@ -228,7 +231,8 @@ impl Ntp {
         if !self.status.contains(Status::PLL) {
             return;
         }
-        let nanos = if self.status.contains(Status::NANO) { offset } else { offset.clamp(-1_000_000, 1_000_000) * 1000 };
+        let nanos =
+            if self.status.contains(Status::NANO) { offset } else { offset.clamp(-1_000_000, 1_000_000) * 1000 };
         let offset = nanos.clamp(-MAX_PHASE, MAX_PHASE);
         let mut interval = seconds.saturating_sub(self.reference);
         if self.status.contains(Status::FREQHOLD) {

@@ -10,7 +10,7 @@ use abi::timex::{ClockState, Timex};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, Ordering::*};
-use machine::sync::{Once, SpinLock, SpinGuard};
+use machine::sync::{Once, SpinGuard, SpinLock};
 
 struct Steering {
     ntp: Ntp,
