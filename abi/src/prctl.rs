@@ -33,6 +33,7 @@ pub const PR_SET_SYSCALL_USER_DISPATCH: i32 = 59;
 pub const PR_SYS_DISPATCH_OFF: u64 = 0;
 pub const PR_SYS_DISPATCH_EXCLUSIVE_ON: u64 = 1;
 pub const PR_SYS_DISPATCH_INCLUSIVE_ON: u64 = 2;
+pub const PR_TIMER_CREATE_RESTORE_IDS: i32 = 77;
 pub const PR_TSC_ENABLE: i32 = 1;
 
 pub const ARCH_SET_GS: i32 = 0x1001;

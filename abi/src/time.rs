@@ -170,6 +170,9 @@ bitflags::bitflags! {
     }
 }
 
+/// ioctl(2) of a timerfd: sets how often it has expired (`_IOW('T', 0, u64)`).
+pub const TFD_IOC_SET_TICKS: u32 = 0x4008_5400;
+
 #[cfg(test)]
 mod tests {
     use super::*;

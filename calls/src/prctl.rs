@@ -11,6 +11,7 @@ use task::Cx;
 use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE};
 use task::sud::{self, Sud};
 use task::task::{COMM_LEN, DEFAULT_TIMER_SLACK_NS};
+use task::timers;
 use vfs::cred::CAP_LAST;
 use vfs::{Cap, CapSet, Cred};
 use zerocopy::IntoBytes;
@@ -92,6 +93,7 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             unused(&[a2, a3, a4, a5])?;
             Ok(cx.process().thp_disable.load(Relaxed).into())
         }
+        PR_TIMER_CREATE_RESTORE_IDS => restore_timer_ids(cx, [a2, a3, a4, a5]),
         PR_SET_SYSCALL_USER_DISPATCH => {
             let new = Sud::parse(a2, a3, a4, a5)?;
             sud::set(cx, new);
@@ -235,3 +237,17 @@ pub fn personality(cx: &mut Cx, persona: u32) -> Result<i64, Errno> {
 }
 
 const _: () = assert!(CAP_LAST < 64);
+
+/// Whether timer_create(2) takes the number it finds in its result.
+fn restore_timer_ids(cx: &Cx, args: [u64; 4]) -> Result<i64, Errno> {
+    let [what, 0, 0, 0] = args else { return Err(Errno::EINVAL) };
+    let set = |f: &dyn Fn(&timers::Timers) -> i64| timers::with(cx.process(), f).ok_or(Errno::EINVAL);
+    match what {
+        0 | 1 => set(&|t| {
+            t.restore_ids.store(what == 1, Relaxed);
+            0
+        }),
+        2 => set(&|t| t.restore_ids.load(Relaxed).into()),
+        _ => Err(Errno::EINVAL),
+    }
+}

@@ -50,6 +50,9 @@ fn set_action(cx: &Cx, sig: Signal, action: SigAction) -> SigAction {
     let ignored = action.handler == SIG_IGN || (action.handler == SIG_DFL && SigSet::DEFAULT_IGNORED.has(sig));
     if ignored {
         state.discard(SigSet::EMPTY.with(sig));
+    } else if was.handler == SIG_IGN {
+        drop(state);
+        task::timers::unignore(cx.process(), sig);
     }
     was
 }

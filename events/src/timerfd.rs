@@ -1,20 +1,23 @@
 //! timerfd_create(2): a timer whose expiries are read from a file.
 //!
 //! The kernel timer fires once; how often a periodic one would have fired since is worked out when somebody asks, so that a timer
-//! nobody reads costs nothing. Absolute times of the wall clock are armed again when that clock is set.
+//! nobody reads costs nothing.
 
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::time::{TimerfdFlags, TimerfdSettime, clock};
+use abi::time::{TFD_IOC_SET_TICKS, TimerfdFlags, TimerfdSettime, clock};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
+use machine::VirtAddr;
 use machine::sync::{Once, SpinLock};
 use mm::io::Dst;
-use sched::{Timer, WaitQueue};
-use vfs::{Cred, File, FileOps, PollEvents, PollTable};
+use mm::user::UserPtr;
+use sched::WaitQueue;
+use sched::clock::{Base, ClockTimer, Set, wall_offset_ns};
+use vfs::{Caller, Cred, File, FileOps, PollEvents, PollTable};
 
 /// A setting, in nanoseconds: time until (or of) the next expiry, 0 for disarmed, and the period.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -27,30 +30,36 @@ pub struct Setting {
 
 #[derive(Default)]
 struct State {
-    /// Next expiry on the monotonic clock, 0 when disarmed.
+    /// Next expiry on `base`, 0 when disarmed.
     next: u64,
     interval: u64,
     /// Expiries before `next` that were not read.
     ticks: u64,
-    /// `next` as a moment of the wall clock, for absolute settings of that clock.
-    wall: Option<u64>,
+    /// The flags it was set with, for fdinfo.
+    flags: u32,
+    /// Reads are to fail once the wall clock is no longer `seen_offset` ahead.
     cancel_on_set: bool,
-    cancelled: bool,
+    seen_offset: u64,
 }
 
 /// The timer behind a timerfd.
 pub struct TimerFd {
     clock: i32,
-    state: SpinLock<State>,
-    timer: Once<Arc<Timer>>,
+    /// The clock that `State::next` is a moment of; a relative time of the wall clock is one of the monotonic clock.
+    state: SpinLock<(Base, State)>,
+    timer: Once<Arc<ClockTimer>>,
     readers: WaitQueue,
 }
 
-/// Timers that follow the wall clock.
-static WALL_TIMERS: SpinLock<Vec<Weak<TimerFd>>> = SpinLock::new(Vec::new());
+/// Timers whose readers want to know that the wall clock was set.
+static CANCELLED: SpinLock<Vec<Weak<TimerFd>>> = SpinLock::new(Vec::new());
 
-fn is_wall(id: i32) -> bool {
-    matches!(id, clock::REALTIME | clock::REALTIME_ALARM)
+fn base_of(id: i32) -> Base {
+    match id {
+        clock::REALTIME | clock::REALTIME_ALARM => Base::Realtime,
+        clock::BOOTTIME | clock::BOOTTIME_ALARM => Base::Boottime,
+        _ => Base::Monotonic,
+    }
 }
 
 /// A new timerfd on a clock that the caller has checked; disarmed.
@@ -59,21 +68,21 @@ pub fn create(id: i32, flags: TimerfdFlags, cred: &Arc<Cred>) -> Result<Arc<File
     open.set(OpenFlags::NONBLOCK, flags.contains(TimerfdFlags::NONBLOCK));
     let fd = Arc::new(TimerFd {
         clock: id,
-        state: SpinLock::new(State::default()),
+        state: SpinLock::new((base_of(id), State { seen_offset: wall_offset_ns(), ..State::default() })),
         timer: Once::new(),
         readers: WaitQueue::new(),
     });
     let weak = Arc::downgrade(&fd);
     let expired = move || {
         if let Some(fd) = weak.upgrade() {
-            fd.readers.wake_key(usize::MAX, false, PollEvents::READABLE.bits() as u64);
+            fd.wake();
         }
     };
-    let _ = fd.timer.set(Timer::new(Box::new(expired)));
-    if is_wall(id) {
+    let _ = fd.timer.set(ClockTimer::new(Box::new(expired)));
+    if base_of(id) == Base::Realtime {
         static HOOK: Once<()> = Once::new();
-        HOOK.get_or_init(|| sched::clock::on_set(|_| wall_clock_set()));
-        let mut all = WALL_TIMERS.lock();
+        HOOK.get_or_init(|| sched::clock::on_set(wall_clock_set));
+        let mut all = CANCELLED.lock();
         all.retain(|t| t.strong_count() != 0);
         all.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         all.push(Arc::downgrade(&fd));
@@ -81,8 +90,11 @@ pub fn create(id: i32, flags: TimerfdFlags, cred: &Arc<Cred>) -> Result<Arc<File
     Ok(vfs::anon_file("[timerfd]", fd, open, cred))
 }
 
-fn wall_clock_set() {
-    let all: Vec<_> = WALL_TIMERS.lock().iter().filter_map(Weak::upgrade).collect();
+fn wall_clock_set(what: Set) {
+    if what != Set::Stepped {
+        return;
+    }
+    let all: Vec<_> = CANCELLED.lock().iter().filter_map(Weak::upgrade).collect();
     all.iter().for_each(|t| t.clock_was_set());
 }
 
@@ -101,87 +113,116 @@ impl State {
         self.ticks = self.ticks.saturating_add(passed);
         let step = passed.saturating_mul(self.interval);
         self.next = self.next.saturating_add(step);
-        self.wall = self.wall.map(|w| w.saturating_add(step));
     }
     fn setting(&self, now: u64) -> Setting {
         let left = if self.next == 0 { 0 } else { self.next.saturating_sub(now).max(1) };
         Setting { value: left, interval: self.interval }
     }
+    /// The wall clock was set since this was last asked.
+    fn cancelled(&mut self) -> bool {
+        let offset = wall_offset_ns();
+        self.cancel_on_set && core::mem::replace(&mut self.seen_offset, offset) != offset
+    }
 }
 
 impl TimerFd {
-    fn arm(&self, state: &State) {
+    fn wake(&self) {
+        self.readers.wake_key(usize::MAX, false, PollEvents::READABLE.bits() as u64);
+    }
+    fn arm(&self, base: Base, state: &State) {
         let Some(timer) = self.timer.get() else { return };
         if state.next == 0 {
             timer.cancel();
         } else {
-            timer.arm(state.next);
+            timer.arm(base, state.next);
         }
+    }
+    /// Whether it can wake the system from suspension.
+    pub fn is_alarm(&self) -> bool {
+        matches!(self.clock, clock::REALTIME_ALARM | clock::BOOTTIME_ALARM)
+    }
+    /// The id of its clock.
+    pub fn clock_id(&self) -> i32 {
+        self.clock
     }
     /// The time left and the period (timerfd_gettime(2)).
     pub fn get(&self) -> Setting {
-        let now = sched::now();
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let (base, state) = &mut *guard;
+        let now = base.now();
         let before = state.next;
         state.advance(now);
         if state.next != before {
-            self.arm(&state);
+            self.arm(*base, state);
         }
         state.setting(now)
     }
-    /// timerfd_settime(2); gives what was set before.
-    pub fn set(&self, new: Setting, flags: TimerfdSettime) -> Setting {
-        let now = sched::now();
-        let mut state = self.state.lock();
+    /// timerfd_settime(2); gives what was set before. ECANCELED, with the timer set, when the wall clock was set since it was
+    /// last looked at.
+    pub fn set(&self, new: Setting, flags: TimerfdSettime) -> (Setting, Result<(), Errno>) {
+        let mut guard = self.state.lock();
+        let (base, state) = &mut *guard;
+        let now = base.now();
         state.advance(now);
         let old = state.setting(now);
         let absolute = flags.contains(TimerfdSettime::ABSTIME);
-        let wall = (absolute && is_wall(self.clock) && new.value != 0).then_some(new.value);
-        let next = match wall {
-            _ if new.value == 0 => 0,
-            Some(wall) => wall.saturating_sub(sched::clock::wall_offset_ns()).max(1),
-            None if absolute => new.value,
-            None => now.saturating_add(new.value),
+        let own = base_of(self.clock);
+        *base = if own == Base::Realtime && !absolute { Base::Monotonic } else { own };
+        let next = match new.value {
+            0 => 0,
+            moment if absolute => moment,
+            span => base.now().saturating_add(span),
         };
-        *state = State {
-            next,
-            interval: if next == 0 { 0 } else { new.interval },
-            ticks: 0,
-            wall,
-            cancel_on_set: wall.is_some() && flags.contains(TimerfdSettime::CANCEL_ON_SET),
-            cancelled: false,
-        };
-        self.arm(&state);
-        old
+        let cancel_on_set = absolute && own == Base::Realtime && flags.contains(TimerfdSettime::CANCEL_ON_SET);
+        let interval = if next == 0 { 0 } else { new.interval };
+        let seen_offset = state.seen_offset;
+        *state = State { next, interval, ticks: 0, flags: flags.bits(), cancel_on_set, seen_offset };
+        self.arm(*base, state);
+        let cancelled = next != 0 && state.cancelled();
+        (old, if cancelled { Err(Errno::ECANCELED) } else { Ok(()) })
     }
     fn clock_was_set(&self) {
-        let mut state = self.state.lock();
-        let Some(wall) = state.wall else { return };
-        if state.cancel_on_set {
-            state.cancelled = true;
+        let mut guard = self.state.lock();
+        let state = &mut guard.1;
+        if !state.cancel_on_set {
+            return;
         }
-        if state.next != 0 {
-            state.next = wall.saturating_sub(sched::clock::wall_offset_ns()).max(1);
-            self.arm(&state);
-        }
-        drop(state);
-        self.readers.wake_key(usize::MAX, false, PollEvents::READABLE.bits() as u64);
+        // The next look differs whatever the clock shows then; until then it is readable.
+        state.seen_offset = u64::MAX;
+        state.ticks = state.ticks.saturating_add(1);
+        drop(guard);
+        self.wake();
     }
     /// Expiries to be read, if any; they are taken and a periodic timer goes on.
     fn take(&self) -> Option<Result<u64, Errno>> {
-        let mut state = self.state.lock();
-        if core::mem::take(&mut state.cancelled) {
-            return Some(Err(Errno::ECANCELED));
-        }
-        state.advance(sched::now());
+        let mut guard = self.state.lock();
+        let (base, state) = &mut *guard;
+        state.advance(base.now());
         if state.ticks == 0 {
             return None;
         }
         let ticks = core::mem::take(&mut state.ticks);
+        if state.cancelled() {
+            return Some(Err(Errno::ECANCELED));
+        }
         if state.next != 0 {
-            self.arm(&state);
+            self.arm(*base, state);
         }
         Some(Ok(ticks))
+    }
+    /// `TFD_IOC_SET_TICKS`: as if it had expired so often.
+    fn set_ticks(&self, ticks: u64) -> Result<(), Errno> {
+        if ticks == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let mut guard = self.state.lock();
+        if guard.1.cancelled() {
+            return Err(Errno::ECANCELED);
+        }
+        guard.1.ticks = ticks;
+        drop(guard);
+        self.wake();
+        Ok(())
     }
 }
 
@@ -216,18 +257,26 @@ impl FileOps for TimerFd {
     }
     fn poll(&self, _f: &File, table: &mut PollTable) -> PollEvents {
         table.listen(&self.readers);
-        let state = self.state.lock();
-        let due = state.next != 0 && state.next <= sched::now();
-        if due || state.ticks != 0 || state.cancelled { PollEvents::IN } else { PollEvents::empty() }
+        let guard = self.state.lock();
+        let (base, state) = &*guard;
+        let due = state.next != 0 && state.next <= base.now();
+        if due || state.ticks != 0 { PollEvents::IN } else { PollEvents::empty() }
+    }
+    fn ioctl(&self, _f: &File, caller: &Caller<'_>, cmd: u32, arg: u64) -> Result<i64, Errno> {
+        if cmd != TFD_IOC_SET_TICKS {
+            return Err(Errno::ENOTTY);
+        }
+        self.set_ticks(UserPtr::<u64>::new(VirtAddr(arg)).read(caller.mm)?)?;
+        Ok(0)
     }
     fn show_fdinfo(&self, _f: &File, out: &mut dyn fmt::Write) -> fmt::Result {
-        let now = sched::now();
-        let state = self.state.lock();
+        let guard = self.state.lock();
+        let (base, state) = &*guard;
         let split = |ns: u64| (ns / 1_000_000_000, ns % 1_000_000_000);
-        let (value, interval) = (split(state.next.saturating_sub(now)), split(state.interval));
+        let (value, interval) = (split(state.next.saturating_sub(base.now())), split(state.interval));
         writeln!(out, "clockid: {}", self.clock)?;
         writeln!(out, "ticks: {}", state.ticks)?;
-        writeln!(out, "settime flags: 0{:o}", u8::from(state.wall.is_some()) | u8::from(state.cancel_on_set) << 1)?;
+        writeln!(out, "settime flags: 0{:o}", state.flags)?;
         writeln!(out, "it_value: ({}, {})", value.0, value.1)?;
         writeln!(out, "it_interval: ({}, {})", interval.0, interval.1)
     }

@@ -79,6 +79,14 @@ impl SigState {
             t.private.lock().discard(set);
         }
     }
+
+    /// Forgets the signals of timers.
+    pub fn discard_origins(&mut self) {
+        self.pending.discard_origins();
+        for t in &self.threads {
+            t.private.lock().discard_origins();
+        }
+    }
 }
 
 /// Times and counts of threads and children that are gone.

@@ -52,7 +52,11 @@ pub fn timerfd_settime(
     let interval = new.interval.to_ns().ok_or(Errno::EINVAL)?;
     let file = cx.files().get(fd)?;
     let timer = file.ops_as::<TimerFd>().ok_or(Errno::EINVAL)?;
-    let before = timer.set(Setting { value, interval }, flags);
+    if timer.is_alarm() && !cx.cred().capable(Cap::WakeAlarm) {
+        return Err(Errno::EPERM);
+    }
+    let (before, set) = timer.set(Setting { value, interval }, flags);
+    set?;
     old.write_opt(cx.mm(), &to_user(before))
 }
 

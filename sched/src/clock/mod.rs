@@ -5,12 +5,15 @@
 //! converts again. adjtimex(2) changes the rate of the monotonic clock itself ([`ntp`], [`steer`]). The boot-time clock is the
 //! monotonic one: the machine is never suspended.
 //!
-//! Lock order: the steering lock, then a timer. Those who are told of a change hold neither.
+//! Lock order: the steering lock, then a timer; the list of followers, a [`ClockTimer`], its timer. Those who are told of a change
+//! hold none.
 
 mod ntp;
 mod steer;
+mod timer;
 
 pub use steer::{MAX_WALL_NS, TimePages, adjust, inject, set_pages, set_realtime_ns, set_zone, zone};
+pub use timer::ClockTimer;
 
 use crate::wait::{Interrupted, WaitError, WaitQueue};
 use alloc::vec::Vec;

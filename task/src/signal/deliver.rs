@@ -113,18 +113,25 @@ fn next_action(cx: &mut Cx) -> Step {
         return Step::None;
     };
     let Some(sig) = Signal::from_raw(taken.info.signo) else { return Step::Again };
+    // Its sender has a last word, which may be that the signal is no longer meant; that takes locks that come before ours.
+    let (mut state, info) = match taken.origin {
+        None => (state, taken.info),
+        Some(_) => {
+            drop(state);
+            let Some(info) = mask::finish(taken) else { return Step::Again };
+            (process.sig(), info)
+        }
+    };
     let action = state.hand.get(sig);
     if action.handler > SIG_IGN {
         if action.flags().contains(SaFlags::RESETHAND) {
             state.hand.set(sig, SigAction { handler: SIG_DFL, ..action });
         }
         drop(state);
-        return Step::Handler(action, mask::finish(taken));
+        return Step::Handler(action, info);
     }
     let default = default_action(sig);
     if action.handler == SIG_IGN || default == Default::Ignore || (process.is_init() && sig != Signal::KILL) {
-        drop(state);
-        mask::finish(taken);
         return Step::Again;
     }
     if default == Default::Stop {
@@ -138,7 +145,7 @@ fn next_action(cx: &mut Cx) -> Step {
     let status = i32::from(sig.number());
     send::begin_group_exit(&mut state, status, Some(&cx.task));
     drop(state);
-    if SigSet::SYNCHRONOUS.has(sig) && taken.info.code > 0 {
+    if SigSet::SYNCHRONOUS.has(sig) && info.code > 0 {
         report(cx, sig);
     }
     Step::Exit(status)
@@ -213,7 +220,7 @@ pub fn force(cx: &Cx, sig: Signal, info: &SigInfo) {
     let user = task.user();
     let pay = super::queue::Payment { user: &user, limit: u64::MAX };
     // A signal that is pending already tells as much.
-    let _ = task.private.lock().add(sig, info, &pay, None);
+    let _ = task.private.lock().add(sig, info, &pay);
     send::nudge(task);
 }
 

@@ -115,11 +115,15 @@ pub fn pause(cx: &Cx) -> Errno {
 
 /// Takes one signal of `set` out of the thread's or the group's queue.
 pub fn take(task: &Task, set: SigSet) -> Option<SigInfo> {
-    let taken = {
-        let mut state = task.process().sig();
-        take_locked(task, &mut state, set)
-    };
-    taken.map(finish)
+    loop {
+        let taken = {
+            let mut state = task.process().sig();
+            take_locked(task, &mut state, set)?
+        };
+        if let Some(info) = finish(taken) {
+            return Some(info);
+        }
+    }
 }
 
 pub(super) fn take_locked(task: &Task, state: &mut SigState, set: SigSet) -> Option<Taken> {
@@ -127,13 +131,13 @@ pub(super) fn take_locked(task: &Task, state: &mut SigState, set: SigSet) -> Opt
     private.or_else(|| state.pending.take(set))
 }
 
-/// Tells the origin of a signal that it was taken.
-pub(super) fn finish(taken: Taken) -> SigInfo {
+/// Lets the origin of a signal that was taken complete it; `None` if it is no longer meant. No signal lock is held.
+pub(super) fn finish(taken: Taken) -> Option<SigInfo> {
     let mut info = taken.info;
-    if let Some(origin) = taken.origin {
-        origin.taken(&mut info);
+    match taken.origin {
+        Some(origin) if !origin.taken(&mut info) => None,
+        _ => Some(info),
     }
-    info
 }
 
 /// rt_sigtimedwait(2): waits for a signal of `set` until `deadline`.

@@ -7,10 +7,15 @@ use abi::signal::{SigInfo, SigSet, Signal, si};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Whoever wants to know that his queued signal was taken (a POSIX timer rearms itself and reports its overrun).
+/// Who has a signal of his own in a queue, once at most (a POSIX timer). `queued` and `dropped` are called under the signal lock.
 pub trait Origin: Send + Sync {
-    /// Called on the receiving thread, without the signal lock, before the signal is delivered.
-    fn taken(&self, info: &mut SigInfo);
+    /// It is in a queue, or has been taken out.
+    fn queued(&self, is: bool);
+    /// It was thrown away undelivered, as the signal is ignored.
+    fn dropped(&self);
+    /// It was taken by the receiving thread, which holds no lock: fills in what is known only now. `false` when the signal is no
+    /// longer meant.
+    fn taken(&self, info: &mut SigInfo) -> bool;
 }
 
 struct Queued {
@@ -64,13 +69,7 @@ impl Pending {
 
     /// Adds a signal. A standard signal that is pending already stays as it is (`Ok(false)`). EAGAIN when the queue of the user
     /// is full and the signal cannot be sent without its information.
-    pub fn add(
-        &mut self,
-        sig: Signal,
-        info: &SigInfo,
-        pay: &Payment,
-        origin: Option<Arc<dyn Origin>>,
-    ) -> Result<bool, Errno> {
+    pub fn add(&mut self, sig: Signal, info: &SigInfo, pay: &Payment) -> Result<bool, Errno> {
         if !sig.is_realtime() && self.set.has(sig) {
             return Ok(false);
         }
@@ -78,7 +77,7 @@ impl Pending {
         let limit = if !sig.is_realtime() && info.code >= 0 { u64::MAX } else { pay.limit };
         let paid = pay.user.try_add_signal(limit);
         if paid {
-            let entry = Queued { info: *info, payer: Some(pay.user.clone()), origin };
+            let entry = Queued { info: *info, payer: Some(pay.user.clone()), origin: None };
             if self.queue.try_reserve(1).is_ok() {
                 self.queue.push(entry);
                 self.set = self.set.with(sig);
@@ -90,6 +89,16 @@ impl Pending {
         }
         self.set = self.set.with(sig);
         Ok(true)
+    }
+
+    /// Adds the signal of somebody who has paid for his place in the queue before: it is never lost, nor merged with others.
+    pub fn add_origin(&mut self, sig: Signal, info: &SigInfo, origin: Arc<dyn Origin>) {
+        if self.queue.try_reserve(1).is_err() {
+            return;
+        }
+        origin.queued(true);
+        self.queue.push(Queued { info: *info, payer: None, origin: Some(origin) });
+        self.set = self.set.with(sig);
     }
 
     /// Takes the next signal of `wanted`: those of the running instruction first, then the lowest number; instances of one signal
@@ -106,6 +115,9 @@ impl Pending {
         Some(match first {
             Some(i) => {
                 let mut entry = self.queue.remove(i);
+                if let Some(origin) = &entry.origin {
+                    origin.queued(false);
+                }
                 Taken { info: entry.info, origin: entry.origin.take() }
             }
             None => Taken { info: SigInfo::user(sig, si::USER, 0, 0), origin: None },
@@ -118,7 +130,26 @@ impl Pending {
             return;
         }
         self.set = self.set.minus(set);
-        self.queue.retain(|q| !Signal::from_raw(q.info.signo).is_some_and(|s| set.has(s)));
+        self.queue.retain(|q| {
+            let goes = Signal::from_raw(q.info.signo).is_some_and(|s| set.has(s));
+            if goes && let Some(origin) = &q.origin {
+                origin.dropped();
+            }
+            !goes
+        });
+    }
+
+    /// Forgets the signals of those who own them: an execve ends all timers.
+    pub fn discard_origins(&mut self) {
+        let mut rest = SigSet::EMPTY;
+        let mut gone = SigSet::EMPTY;
+        self.queue.retain(|q| {
+            let Some(sig) = Signal::from_raw(q.info.signo) else { return false };
+            let set = if q.origin.is_some() { &mut gone } else { &mut rest };
+            *set = set.with(sig);
+            q.origin.is_none()
+        });
+        self.set = self.set.minus(gone.minus(rest));
     }
 }
 
@@ -141,10 +172,10 @@ mod tests {
         let (user, mut p) = (user(), Pending::new());
         let pay = Payment { user: &user, limit: 10 };
         let rt = Signal::from_raw(40).unwrap();
-        assert_eq!(p.add(Signal::USR1, &info(Signal::USR1, 1), &pay, None), Ok(true));
-        assert_eq!(p.add(Signal::USR1, &info(Signal::USR1, 2), &pay, None), Ok(false));
-        assert_eq!(p.add(rt, &info(rt, 3), &pay, None), Ok(true));
-        assert_eq!(p.add(rt, &info(rt, 4), &pay, None), Ok(true));
+        assert_eq!(p.add(Signal::USR1, &info(Signal::USR1, 1), &pay), Ok(true));
+        assert_eq!(p.add(Signal::USR1, &info(Signal::USR1, 2), &pay), Ok(false));
+        assert_eq!(p.add(rt, &info(rt, 3), &pay), Ok(true));
+        assert_eq!(p.add(rt, &info(rt, 4), &pay), Ok(true));
         assert_eq!(user.signals(), 3);
         let values: Vec<u64> = core::iter::from_fn(|| p.take(all())).map(|t| t.info.value()).collect();
         assert_eq!(values, [1, 3, 4]);
@@ -156,7 +187,7 @@ mod tests {
         let (user, mut p) = (user(), Pending::new());
         let pay = Payment { user: &user, limit: 10 };
         for sig in [Signal::HUP, Signal::SEGV, Signal::TERM] {
-            p.add(sig, &SigInfo::kernel(sig), &pay, None).unwrap();
+            p.add(sig, &SigInfo::kernel(sig), &pay).unwrap();
         }
         let mut next = |set| p.take(set).map(|t| t.info.signo);
         assert_eq!(next(all()), Some(11));
@@ -170,10 +201,10 @@ mod tests {
         let (user, mut p) = (user(), Pending::new());
         let pay = Payment { user: &user, limit: 0 };
         let rt = Signal::from_raw(50).unwrap();
-        assert_eq!(p.add(rt, &info(rt, 1), &pay, None), Err(Errno::EAGAIN));
-        assert_eq!(p.add(rt, &SigInfo::user(rt, si::USER, 5, 6), &pay, None), Ok(true));
+        assert_eq!(p.add(rt, &info(rt, 1), &pay), Err(Errno::EAGAIN));
+        assert_eq!(p.add(rt, &SigInfo::user(rt, si::USER, 5, 6), &pay), Ok(true));
         assert_eq!(p.take(all()).map(|t| t.info.pid()), Some(0));
-        assert_eq!(p.add(Signal::CHLD, &SigInfo::child(Signal::CHLD, 1, 9, 0, 0, 0, 0), &pay, None), Ok(true));
+        assert_eq!(p.add(Signal::CHLD, &SigInfo::child(Signal::CHLD, 1, 9, 0, 0, 0, 0), &pay), Ok(true));
         assert_eq!(p.take(all()).map(|t| t.info.pid()), Some(9));
         assert_eq!(user.signals(), 0);
     }
@@ -182,8 +213,8 @@ mod tests {
     fn discarding_removes_every_instance() {
         let (user, mut p) = (user(), Pending::new());
         let pay = Payment { user: &user, limit: 10 };
-        p.add(Signal::STOP, &SigInfo::kernel(Signal::STOP), &pay, None).unwrap();
-        p.add(Signal::TERM, &SigInfo::kernel(Signal::TERM), &pay, None).unwrap();
+        p.add(Signal::STOP, &SigInfo::kernel(Signal::STOP), &pay).unwrap();
+        p.add(Signal::TERM, &SigInfo::kernel(Signal::TERM), &pay).unwrap();
         p.discard(SigSet::STOPS);
         assert_eq!(p.set(), SigSet::EMPTY.with(Signal::TERM));
         assert_eq!(user.signals(), 1);

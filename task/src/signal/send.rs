@@ -16,23 +16,36 @@ use super::hand::{Default, default_action};
 
 /// Sends to a process as a whole. A zombie swallows it.
 pub fn send_process(to: &Arc<Process>, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
-    send(to, None, sig, info, None)
+    send(to, None, sig, info)
 }
 
 /// Sends to one thread.
 pub fn send_task(to: &Arc<Task>, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
-    send(to.process(), Some(to), sig, info, None)
+    send(to.process(), Some(to), sig, info)
 }
 
-/// Sends for someone who wants to know when the signal is taken (a POSIX timer). `Ok(false)` when it was pending already.
-pub fn send_from(
+/// Sends the signal of somebody who owns it and is told what becomes of it ([`Origin`]); it must not be in a queue yet. If the signal
+/// is ignored it is dropped.
+pub fn send_origin(
     to: &Arc<Process>,
     thread: Option<&Arc<Task>>,
     sig: Signal,
     info: &SigInfo,
     origin: Arc<dyn Origin>,
-) -> Result<(), Errno> {
-    send(to, thread, sig, info, Some(origin))
+) {
+    let mut state = to.sig();
+    // A thread that runs already need not be woken: the one here, if it is of the group.
+    let here = crate::jobs::current().filter(|t| Arc::ptr_eq(t.process(), to) && !t.work.has(work::EXIT));
+    let Some(main) = thread.or(here.as_ref()).or(state.threads.first()).cloned() else { return };
+    if !prepare(to, &mut state, &main, sig, info) {
+        return origin.dropped();
+    }
+    match thread {
+        Some(t) => t.private.lock().add_origin(sig, info, origin),
+        None => state.pending.add_origin(sig, info, origin),
+    }
+    to.signal_wait.wake_all();
+    complete(to, &mut state, &main, thread.is_some(), sig);
 }
 
 /// Sends to every member of a process group; ESRCH when it has none.
@@ -47,13 +60,7 @@ pub fn send_group(group: &Group, sig: Signal, info: &SigInfo) -> Result<(), Errn
     result
 }
 
-fn send(
-    to: &Arc<Process>,
-    thread: Option<&Arc<Task>>,
-    sig: Signal,
-    info: &SigInfo,
-    origin: Option<Arc<dyn Origin>>,
-) -> Result<(), Errno> {
+fn send(to: &Arc<Process>, thread: Option<&Arc<Task>>, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
     let mut state = to.sig();
     let Some(main) = thread.or(state.threads.first()).cloned() else { return Ok(()) };
     if !prepare(to, &mut state, &main, sig, info) {
@@ -62,8 +69,8 @@ fn send(
     let user = main.user();
     let pay = Payment { user: &user, limit: to.limits.soft(Resource::Sigpending) };
     let added = match thread {
-        Some(t) => t.private.lock().add(sig, info, &pay, origin)?,
-        None => state.pending.add(sig, info, &pay, origin)?,
+        Some(t) => t.private.lock().add(sig, info, &pay)?,
+        None => state.pending.add(sig, info, &pay)?,
     };
     if added {
         to.signal_wait.wake_all();

@@ -1,5 +1,6 @@
 //! Clocks of CPU time (clock_getcpuclockid(3)): a clock id below zero names a process or thread.
 
+use super::PosixTimer;
 use crate::process::Process;
 use crate::task::Task;
 use crate::usage::Sum;
@@ -59,6 +60,16 @@ impl CpuClock {
         match self.part {
             Part::All => sum.user_ns + sum.system_ns,
             Part::User => sum.user_ns,
+        }
+    }
+    /// Has `timer` looked at on the ticks of the process this measures.
+    pub(super) fn watch(&self, timer: &Arc<PosixTimer>) {
+        let process = match &self.whose {
+            Whose::Process(p) => p.upgrade(),
+            Whose::Thread(t) => t.upgrade().map(|t| t.process().clone()),
+        };
+        if let Some(process) = process {
+            super::with(&process, |timers| timers.watch(timer));
         }
     }
     /// It is the clock of this thread itself.

@@ -1,9 +1,9 @@
 //! Timers that belong to a process: setitimer(2), timer_create(2), and the limit on CPU time.
 //!
 //! Timers of wall and monotonic time are the scheduler's; their callbacks send signals. Timers of CPU time are looked at on each
-//! tick of a CPU that runs the process ([`on_tick`]), so they are as fine as the tick.
+//! tick of a CPU that runs the process they measure ([`on_tick`]), so they are as fine as the tick.
 //!
-//! Lock order: `Timers::posix` or `Timers::cpu`, then one timer's state, then `Process::sig`.
+//! Lock order: `Timers::cpu`; one timer's state, then `Timers::watchers` or `Process::sig`. `Timers::posix` is held with none of them.
 
 mod clock;
 mod posix;
@@ -11,7 +11,7 @@ mod posix;
 mod tests;
 
 pub use clock::CpuClock;
-pub use posix::{Notify, PosixTimer, TimerClock};
+pub use posix::{Notify, PosixTimer, Seat, TimerClock};
 
 use crate::process::{Attachment, Process};
 use crate::signal::send_process;
@@ -23,6 +23,7 @@ use abi::time::{NSEC_PER_SEC, itimer};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use machine::sync::SpinLock;
@@ -75,12 +76,27 @@ pub struct Timers {
     cpu_armed: AtomicBool,
     /// Seconds of CPU time at which SIGXCPU is sent next.
     xcpu_at: AtomicU64,
-    posix: SpinLock<BTreeMap<i32, Arc<PosixTimer>>>,
+    posix: SpinLock<Table>,
+    /// Timers, of whichever process, that count this one's CPU time.
+    watchers: SpinLock<Vec<Weak<PosixTimer>>>,
+    /// timer_create(2) takes the number it is given (PR_TIMER_CREATE_RESTORE_IDS).
+    pub restore_ids: AtomicBool,
+}
+
+/// POSIX timers by number; one that is being made holds its number with `None`.
+#[derive(Default)]
+struct Table {
+    timers: BTreeMap<i32, Option<Arc<PosixTimer>>>,
+    next: i32,
 }
 
 impl Attachment for Timers {
     fn on_exec(&self) {
+        self.restore_ids.store(false, Relaxed);
         self.delete_all();
+        if let Some(process) = self.process.upgrade() {
+            process.sig().discard_origins();
+        }
     }
     fn on_exit(&self) {
         self.real.cancel();
@@ -113,7 +129,9 @@ impl Timers {
             cpu: SpinLock::new([CpuItimer::default(); 2]),
             cpu_armed: AtomicBool::new(false),
             xcpu_at: AtomicU64::new(0),
-            posix: SpinLock::new(BTreeMap::new()),
+            posix: SpinLock::new(Table::default()),
+            watchers: SpinLock::new(Vec::new()),
+            restore_ids: AtomicBool::new(false),
         })
     }
 
@@ -153,38 +171,61 @@ impl Timers {
         if index == 0 { sum.user_ns } else { sum.user_ns + sum.system_ns }
     }
 
-    /// Adds a timer under the lowest free id. EAGAIN when there are too many.
-    pub fn add(&self, make: impl FnOnce(i32) -> Arc<PosixTimer>) -> Result<i32, Errno> {
-        let mut all = self.posix.lock();
-        let limit = 32_768;
-        let id = all.keys().zip(0..).find(|(used, at)| **used != *at).map_or(all.len() as i32, |(_, at)| at);
-        if id >= limit {
-            return Err(Errno::EAGAIN);
-        }
-        let timer = make(id);
-        self.rearmed(&timer);
-        all.insert(id, timer);
+    /// Takes a number for a timer that [`Timers::install`] or [`Timers::delete`] follows on: the next free one, or `wanted`. EBUSY when
+    /// that is in use.
+    pub fn reserve(&self, wanted: Option<i32>) -> Result<i32, Errno> {
+        let mut table = self.posix.lock();
+        let after = |id: i32| id.checked_add(1).unwrap_or(0);
+        let id = match wanted {
+            Some(id) if table.timers.contains_key(&id) => return Err(Errno::EBUSY),
+            Some(id) => id,
+            None => {
+                let mut id = table.next;
+                // A user has far fewer timers than there are numbers.
+                while table.timers.contains_key(&id) {
+                    id = after(id);
+                }
+                id
+            }
+        };
+        table.next = after(id);
+        table.timers.insert(id, None);
         Ok(id)
     }
-    /// A timer was set: one of CPU time is looked at from now on.
-    pub fn rearmed(&self, timer: &PosixTimer) {
-        if timer.counts_cpu() {
-            self.cpu_armed.store(true, Release);
-        }
+    /// Puts a timer in under the number it has reserved.
+    pub fn install(&self, timer: Arc<PosixTimer>) {
+        self.posix.lock().timers.insert(timer.id(), Some(timer));
     }
     /// The timer of this id; EINVAL if there is none.
     pub fn get(&self, id: i32) -> Result<Arc<PosixTimer>, Errno> {
-        self.posix.lock().get(&id).cloned().ok_or(Errno::EINVAL)
+        self.posix.lock().timers.get(&id).cloned().flatten().ok_or(Errno::EINVAL)
+    }
+    /// All of them, by number.
+    pub fn all(&self) -> Vec<Arc<PosixTimer>> {
+        self.posix.lock().timers.values().flatten().cloned().collect()
     }
     /// Deletes a timer.
     pub fn delete(&self, id: i32) -> Result<(), Errno> {
-        let timer = self.posix.lock().remove(&id).ok_or(Errno::EINVAL)?;
-        timer.disarm();
+        let timer = {
+            let mut table = self.posix.lock();
+            table.timers.get(&id).ok_or(Errno::EINVAL)?;
+            table.timers.remove(&id).flatten()
+        };
+        if let Some(timer) = timer {
+            timer.delete();
+        }
         Ok(())
     }
     fn delete_all(&self) {
-        let all = core::mem::take(&mut *self.posix.lock());
-        all.values().for_each(|timer| timer.disarm());
+        let all = core::mem::take(&mut self.posix.lock().timers);
+        all.values().flatten().for_each(|timer| timer.delete());
+    }
+    fn watch(&self, timer: &Arc<PosixTimer>) {
+        let mut watchers = self.watchers.lock();
+        if !watchers.iter().any(|w| w.as_ptr() == Arc::as_ptr(timer)) {
+            watchers.push(Arc::downgrade(timer));
+        }
+        self.cpu_armed.store(true, Release);
     }
 
     /// Looks at what counts CPU time.
@@ -202,12 +243,16 @@ impl Timers {
                 let _ = send_process(process, sig, &SigInfo::kernel(sig));
             }
         }
-        let counting: smallvec::SmallVec<[Arc<PosixTimer>; 2]> =
-            self.posix.lock().values().filter(|t| t.counts_cpu()).cloned().collect();
-        for timer in &counting {
-            timer.check_cpu();
+        // Those that expire may be armed anew meanwhile, which adds them again.
+        let watchers = core::mem::take(&mut *self.watchers.lock());
+        for timer in watchers.iter().filter_map(Weak::upgrade) {
+            let Some(clock) = timer.cpu_clock() else { continue };
+            if timer.check_cpu(clock.now()) {
+                self.watch(&timer);
+                any = true;
+            }
         }
-        if !any && counting.is_empty() {
+        if !any && self.watchers.lock().is_empty() {
             self.cpu_armed.store(false, Release);
         }
     }
@@ -221,6 +266,14 @@ impl Timers {
             self.xcpu_at.store(seconds + 1, Relaxed);
             let _ = send_process(process, Signal::XCPU, &SigInfo::kernel(Signal::XCPU));
         }
+    }
+}
+
+/// The action of `signal` was changed from being ignored to something else: timers that rest for that go on.
+pub fn unignore(process: &Arc<Process>, signal: Signal) {
+    let Some(attachment) = process.attached::<Timers>() else { return };
+    if let Some(timers) = attachment.as_any().downcast_ref::<Timers>() {
+        timers.all().iter().for_each(|timer| timer.unignore(signal));
     }
 }
 

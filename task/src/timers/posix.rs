@@ -1,31 +1,37 @@
 //! One timer of timer_create(2).
 //!
-//! Its signal is queued once; expiries while it waits to be taken are counted and reported as the overrun when it is.
+//! A timer owns one signal. When it expires the signal is queued, and a periodic timer rests until a thread takes it: then the periods
+//! that have passed meanwhile are told as the overrun and the timer is armed for the next. If the signal is ignored, the timer
+//! rests until it no longer is ([`PosixTimer::unignore`]). Setting the timer makes a signal that is still queued void (`sequence`).
+//!
+//! Lock order: `PosixTimer::state`, then `Process::sig`. What [`Origin`] is told under the signal lock is kept in atomics.
 
 use super::{CpuClock, Setting};
 use crate::process::Process;
 use crate::signal::queue::Origin;
-use crate::signal::send::send_from;
+use crate::signal::send::send_origin;
 use crate::task::Task;
+use crate::users::UserCounts;
 use abi::signal::{SigInfo, Signal};
+use abi::time::clock;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::*};
 use machine::sync::{Once, SpinLock};
-use sched::Timer;
+use sched::clock::{Base, ClockTimer};
 
 /// What a timer counts.
 pub enum TimerClock {
-    /// The monotonic clock.
-    Monotonic,
-    /// The wall clock.
-    Realtime,
-    /// CPU time.
-    Cpu(CpuClock),
+    /// A clock of the system, under the id that was asked for.
+    Base(i32, Base),
+    /// CPU time, likewise.
+    Cpu(i32, CpuClock),
 }
 
 /// What an expiry does.
 pub struct Notify {
+    /// `sigev_notify` without the bit for a thread.
+    pub kind: i32,
     /// The signal, `None` for nothing.
     pub signal: Option<Signal>,
     /// `sigev_value`.
@@ -34,13 +40,51 @@ pub struct Notify {
     pub thread: Option<Weak<Task>>,
 }
 
-#[derive(Default)]
+/// A place in the signal queue, paid for under RLIMIT_SIGPENDING as long as the timer lives.
+pub struct Seat(Arc<UserCounts>);
+
+impl Seat {
+    /// Takes a place; `None` when the user has as many as `limit`.
+    pub fn take(user: Arc<UserCounts>, limit: u64) -> Option<Seat> {
+        user.try_add_signal(limit).then_some(Seat(user))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.remove_signal();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Disarmed,
+    Armed,
+    /// Expired; goes on when its signal is taken.
+    Resting,
+}
+
 struct State {
-    /// Next expiry on the timer's own scale, 0 when disarmed.
+    status: Status,
+    /// The clock that `next` is a moment of. A relative time of the wall clock is one of the monotonic clock.
+    base: Base,
+    /// Next expiry.
     next: u64,
     interval: u64,
-    /// Expiries since the signal was queued, without the first.
-    overrun: i32,
+    /// Expiries since the signal was taken last, without the one that queued it.
+    overrun: i64,
+    last_overrun: i64,
+    /// Settings and signals so far; tells signals of former settings from the present one's.
+    sequence: u32,
+    deleted: bool,
+}
+
+/// Where the timer's signal is; guarded by the signal lock of the process.
+mod place {
+    pub const NONE: u8 = 0;
+    pub const QUEUED: u8 = 1;
+    /// Thrown away because the signal is ignored.
+    pub const IGNORED: u8 = 2;
 }
 
 /// A timer of a process.
@@ -50,27 +94,42 @@ pub struct PosixTimer {
     process: Weak<Process>,
     clock: TimerClock,
     notify: Notify,
+    _seat: Seat,
     state: SpinLock<State>,
-    timer: Once<Arc<Timer>>,
-    /// The signal was queued and has not been taken.
-    queued: AtomicBool,
-    /// timer_getoverrun(2).
-    last_overrun: AtomicI32,
+    timer: Once<Arc<ClockTimer>>,
+    place: AtomicU8,
+    /// The queued signal is that of a periodic timer, and the `sequence` it belongs to.
+    periodic: AtomicBool,
+    sent: AtomicU32,
+    deleted: AtomicBool,
 }
 
 impl PosixTimer {
     /// A timer, disarmed.
-    pub fn new(id: i32, process: &Arc<Process>, clock: TimerClock, notify: Notify) -> Arc<PosixTimer> {
+    pub fn new(id: i32, process: &Arc<Process>, clock: TimerClock, notify: Notify, seat: Seat) -> Arc<PosixTimer> {
+        let base = match clock {
+            TimerClock::Base(_, base) => base,
+            TimerClock::Cpu(..) => Base::Monotonic,
+        };
+        let state = State {
+            status: Status::Disarmed,
+            base,
+            next: 0,
+            interval: 0,
+            overrun: -1,
+            last_overrun: 0,
+            sequence: 0,
+            deleted: false,
+        };
         Arc::new_cyclic(|me: &Weak<PosixTimer>| {
             let timer = Once::new();
-            if !matches!(clock, TimerClock::Cpu(_)) {
+            if matches!(clock, TimerClock::Base(..)) {
                 let me = me.clone();
-                let expired = move || {
+                let _ = timer.set(ClockTimer::new(Box::new(move || {
                     if let Some(me) = me.upgrade() {
-                        me.expire(sched::now());
+                        me.expire();
                     }
-                };
-                let _ = timer.set(Timer::new(Box::new(expired)));
+                })));
             }
             PosixTimer {
                 id,
@@ -78,139 +137,250 @@ impl PosixTimer {
                 process: Arc::downgrade(process),
                 clock,
                 notify,
-                state: SpinLock::new(State::default()),
+                _seat: seat,
+                state: SpinLock::new(state),
                 timer,
-                queued: AtomicBool::new(false),
-                last_overrun: AtomicI32::new(0),
+                place: AtomicU8::new(place::NONE),
+                periodic: AtomicBool::new(false),
+                sent: AtomicU32::new(0),
+                deleted: AtomicBool::new(false),
             }
         })
     }
-    pub(super) fn counts_cpu(&self) -> bool {
-        matches!(self.clock, TimerClock::Cpu(_))
+    /// The timer's number.
+    pub fn id(&self) -> i32 {
+        self.id
     }
-    /// The present on the scale of `State::next`.
-    fn now(&self) -> u64 {
+    /// The id of its clock.
+    pub fn clock_id(&self) -> i32 {
         match &self.clock {
-            TimerClock::Cpu(clock) => clock.now(),
-            _ => sched::now(),
+            TimerClock::Base(id, _) | TimerClock::Cpu(id, _) => *id,
         }
     }
-    fn arm(&self, state: &State) {
-        let Some(timer) = self.timer.get() else { return };
-        if state.next == 0 {
-            timer.cancel();
-        } else {
-            timer.arm_periodic(state.next, state.interval);
+    /// What an expiry does.
+    pub fn notify(&self) -> &Notify {
+        &self.notify
+    }
+    /// The CPU time it counts.
+    pub fn cpu_clock(&self) -> Option<&CpuClock> {
+        match &self.clock {
+            TimerClock::Cpu(_, clock) => Some(clock),
+            TimerClock::Base(..) => None,
         }
     }
+    fn now(&self, state: &State) -> u64 {
+        match &self.clock {
+            TimerClock::Cpu(_, clock) => clock.now(),
+            TimerClock::Base(..) => state.base.now(),
+        }
+    }
+    fn is_silent(&self) -> bool {
+        self.notify.signal.is_none()
+    }
+
     /// Stops it for good.
-    pub(super) fn disarm(&self) {
-        self.state.lock().next = 0;
+    pub(super) fn delete(&self) {
+        let mut state = self.state.lock();
+        state.deleted = true;
+        state.status = Status::Disarmed;
+        state.sequence = state.sequence.wrapping_add(1);
+        self.deleted.store(true, Release);
         if let Some(timer) = self.timer.get() {
             timer.cancel();
         }
     }
-    fn setting(&self, state: &State) -> Setting {
-        let value = match state.next {
-            0 => 0,
-            next => {
-                let now = self.now();
-                // A periodic timer whose expiry is being dealt with shows the time to the one after.
-                let late = now.saturating_sub(next);
-                let next = match state.interval {
-                    0 => next,
-                    _ if now < next => next,
-                    step => next.saturating_add((late / step + 1).saturating_mul(step)),
-                };
-                next.saturating_sub(now).max(1)
-            }
-        };
-        Setting { value, interval: state.interval }
-    }
+
     /// timer_gettime(2).
     pub fn get(&self) -> Setting {
-        let state = self.state.lock();
-        self.setting(&state)
+        let mut state = self.state.lock();
+        self.setting(&mut state)
     }
+
+    fn setting(&self, state: &mut State) -> Setting {
+        let mut setting = Setting { value: 0, interval: state.interval };
+        if state.interval == 0 && state.status == Status::Disarmed && !self.is_silent() || state.next == 0 {
+            return setting;
+        }
+        let now = self.now(state);
+        if state.interval != 0 && state.status != Status::Armed {
+            state.overrun = state.overrun.saturating_add_unsigned(state.forward(now));
+        }
+        setting.value = match state.next.saturating_sub(now) {
+            // Only one that tells nobody shows that it has expired: from others a signal is still to come.
+            0 if self.is_silent() => 0,
+            left => left.max(1),
+        };
+        setting
+    }
+
     /// timer_settime(2); gives what was set before.
     pub fn set(&self, new: Setting, absolute: bool) -> Setting {
         let mut state = self.state.lock();
-        let old = self.setting(&state);
-        let next = match &self.clock {
-            _ if new.value == 0 => 0,
-            TimerClock::Realtime if absolute => new.value.saturating_sub(sched::clock::wall_offset_ns()).max(1),
-            _ if absolute => new.value,
-            _ => self.now().saturating_add(new.value),
-        };
-        *state = State { next, interval: if next == 0 { 0 } else { new.interval }, overrun: 0 };
-        self.last_overrun.store(0, Relaxed);
-        self.arm(&state);
+        let old = self.setting(&mut state);
+        if state.deleted {
+            return old;
+        }
+        if let Some(timer) = self.timer.get() {
+            timer.cancel();
+        }
+        state.sequence = state.sequence.wrapping_add(1);
+        state.status = Status::Disarmed;
+        state.interval = if new.value == 0 { 0 } else { new.interval };
+        (state.overrun, state.last_overrun) = (-1, 0);
+        state.next = 0;
+        if new.value == 0 {
+            return old;
+        }
+        if let TimerClock::Base(id, base) = self.clock {
+            // Setting the clock does not change how long "in ten seconds" is.
+            state.base = if id == clock::REALTIME && !absolute { Base::Monotonic } else { base };
+        }
+        let next = if absolute { new.value } else { self.now(&state).saturating_add(new.value) };
+        state.next = next.max(1);
+        if !self.is_silent() {
+            self.start(&mut state);
+        }
         old
     }
-    /// timer_getoverrun(2).
-    pub fn overrun(&self) -> i32 {
-        self.last_overrun.load(Relaxed)
-    }
 
-    /// A timer of CPU time: has it expired?
-    pub(super) fn check_cpu(&self) {
-        let now = self.now();
-        let due = {
-            let state = self.state.lock();
-            state.next != 0 && state.next <= now
-        };
-        if due {
-            self.expire(now);
-        }
-    }
-
-    fn expire(&self, now: u64) {
-        let mut state = self.state.lock();
-        if state.next == 0 || now < state.next {
-            return; // it was set anew meanwhile
-        }
-        let mut passed = 1;
-        state.next = match state.interval {
-            0 => 0,
-            step => {
-                passed = (now - state.next) / step + 1;
-                state.next.saturating_add(passed.saturating_mul(step))
+    /// Arms it for `next`; what counts CPU time and is due expires at once.
+    fn start(&self, state: &mut State) {
+        state.status = Status::Armed;
+        match (&self.clock, self.timer.get()) {
+            (TimerClock::Cpu(_, clock), _) => {
+                if clock.now() >= state.next {
+                    return self.send(state);
+                }
+                if let Some(me) = self.me.upgrade() {
+                    clock.watch(&me);
+                }
             }
-        };
-        let (Some(signal), Some(process)) = (self.notify.signal, self.process.upgrade()) else { return };
-        let thread = self.notify.thread.as_ref().map(|t| t.upgrade());
-        if matches!(thread, Some(None)) {
-            return; // the thread to be told has ended
+            (_, Some(timer)) => timer.arm(state.base, state.next),
+            _ => {}
         }
-        let thread = thread.flatten();
-        let waits = self.queued.load(Acquire)
-            && match &thread {
-                Some(t) => t.private_pending().has(signal),
-                None => process.sig().pending.set().has(signal),
-            };
-        let passed = i32::try_from(passed).unwrap_or(i32::MAX);
-        if waits {
-            state.overrun = state.overrun.saturating_add(passed);
+    }
+
+    /// timer_getoverrun(2), at most DELAYTIMER_MAX.
+    pub fn overrun(&self) -> i32 {
+        clamp(self.state.lock().last_overrun)
+    }
+
+    /// A timer of CPU time at a tick: has it expired? `false` when it need not be looked at any more.
+    pub(super) fn check_cpu(&self, now: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.status == Status::Armed && state.next <= now {
+            self.send(&mut state);
+        }
+        state.status == Status::Armed
+    }
+
+    fn expire(&self) {
+        let mut state = self.state.lock();
+        if state.status != Status::Armed {
             return;
         }
-        state.overrun = passed - 1;
-        drop(state);
-        self.queued.store(true, Release);
-        let Some(me) = self.me.upgrade() else { return };
-        let info = SigInfo::timer(signal, self.id, 0, self.notify.value);
-        if send_from(&process, thread.as_ref(), signal, &info, me).is_err() {
-            self.queued.store(false, Release);
+        if state.base.now() < state.next {
+            return self.start(&mut state); // it was set anew meanwhile
+        }
+        self.send(&mut state);
+    }
+
+    /// It has expired.
+    fn send(&self, state: &mut State) {
+        state.status = if state.interval != 0 { Status::Resting } else { Status::Disarmed };
+        let (Some(signal), Some(process), Some(me)) = (self.notify.signal, self.process.upgrade(), self.me.upgrade())
+        else {
+            return;
+        };
+        let thread = match &self.notify.thread {
+            None => None,
+            Some(thread) => match thread.upgrade() {
+                Some(thread) => Some(thread),
+                None => return, // the thread to be told has ended
+            },
+        };
+        if state.deleted {
+            return;
+        }
+        {
+            let _sig = process.sig();
+            self.sent.store(state.sequence, Relaxed);
+            self.periodic.store(state.interval != 0, Relaxed);
+            if self.place.load(Relaxed) == place::QUEUED {
+                return; // a signal of a former setting, which becomes this one's
+            }
+            self.place.store(place::NONE, Relaxed);
+        }
+        send_origin(&process, thread.as_ref(), signal, &self.info(signal, 0), me);
+    }
+
+    fn info(&self, signal: Signal, overrun: i32) -> SigInfo {
+        SigInfo::timer(signal, self.id, overrun, self.notify.value)
+    }
+
+    /// The action of `signal` is no longer to ignore it: what was thrown away for that is queued after all.
+    pub(super) fn unignore(&self, signal: Signal) {
+        let state = self.state.lock();
+        if self.notify.signal != Some(signal) || state.deleted {
+            return;
+        }
+        let (Some(process), Some(me)) = (self.process.upgrade(), self.me.upgrade()) else { return };
+        let thread = self.notify.thread.as_ref().map(Weak::upgrade);
+        if process.sig().hand.ignores(signal)
+            || self.place.compare_exchange(place::IGNORED, place::NONE, Relaxed, Relaxed).is_err()
+        {
+            return;
+        }
+        // A thread that has ended in the meantime takes the signal with it.
+        if !matches!(&thread, Some(None)) && !thread.iter().flatten().any(|t| t.work.has(crate::work::EXIT)) {
+            send_origin(&process, thread.flatten().as_ref(), signal, &self.info(signal, 0), me);
         }
     }
 }
 
-impl Origin for PosixTimer {
-    fn taken(&self, info: &mut SigInfo) {
-        let overrun = core::mem::take(&mut self.state.lock().overrun);
-        self.queued.store(false, Release);
-        self.last_overrun.store(overrun, Relaxed);
-        if let Some(signal) = self.notify.signal {
-            *info = SigInfo::timer(signal, self.id, overrun, self.notify.value);
+impl State {
+    /// Moves `next` beyond `now` in whole periods; gives how many.
+    fn forward(&mut self, now: u64) -> u64 {
+        if now < self.next || self.interval == 0 {
+            return 0;
         }
+        let passed = (now - self.next) / self.interval + 1;
+        self.next = self.next.saturating_add(passed.saturating_mul(self.interval));
+        passed
+    }
+}
+
+fn clamp(overrun: i64) -> i32 {
+    i32::try_from(overrun).unwrap_or(i32::MAX).max(0)
+}
+
+impl Origin for PosixTimer {
+    fn queued(&self, is: bool) {
+        self.place.store(if is { place::QUEUED } else { place::NONE }, Relaxed);
+    }
+
+    fn dropped(&self) {
+        let waits = self.periodic.load(Relaxed) && !self.deleted.load(Acquire);
+        self.place.store(if waits { place::IGNORED } else { place::NONE }, Relaxed);
+    }
+
+    fn taken(&self, info: &mut SigInfo) -> bool {
+        let mut state = self.state.lock();
+        if state.deleted || state.sequence != self.sent.load(Relaxed) {
+            return false;
+        }
+        if state.interval == 0 || state.status != Status::Resting {
+            return true;
+        }
+        let now = self.now(&state);
+        state.overrun = state.overrun.saturating_add_unsigned(state.forward(now));
+        state.last_overrun = state.overrun;
+        state.overrun = -1;
+        state.sequence = state.sequence.wrapping_add(1);
+        if let Some(signal) = self.notify.signal {
+            *info = self.info(signal, clamp(state.last_overrun));
+        }
+        self.start(&mut state);
+        true
     }
 }
