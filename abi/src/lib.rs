@@ -15,6 +15,7 @@ pub mod poll;
 pub mod prctl;
 pub mod resource;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod stat;

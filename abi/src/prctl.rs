@@ -10,6 +10,7 @@ pub const PR_SET_KEEPCAPS: i32 = 8;
 pub const PR_SET_NAME: i32 = 15;
 pub const PR_GET_NAME: i32 = 16;
 pub const PR_GET_SECCOMP: i32 = 21;
+pub const PR_SET_SECCOMP: i32 = 22;
 pub const PR_CAPBSET_READ: i32 = 23;
 pub const PR_CAPBSET_DROP: i32 = 24;
 pub const PR_GET_TSC: i32 = 25;

@@ -24,6 +24,7 @@ pub mod pipe;
 pub mod prctl;
 pub mod process;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod splice;

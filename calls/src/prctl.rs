@@ -41,8 +41,8 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             Ok(0)
         }
         PR_GET_KEEPCAPS | PR_SET_KEEPCAPS | PR_GET_SECUREBITS | PR_SET_SECUREBITS => secure_bits(cx, op, a2),
-        // No filter and no strict mode: a task in either could not ask.
-        PR_GET_SECCOMP => Ok(0),
+        PR_GET_SECCOMP => Ok(cx.task.seccomp.mode().into()),
+        PR_SET_SECCOMP => crate::seccomp::prctl_set(cx, a2, a3),
         PR_CAPBSET_READ => Ok(cx.cred().cap_bounding.has(cap_from(a2)?).into()),
         PR_CAPBSET_DROP => {
             let cap = cap_from_raw(cx, a2)?;

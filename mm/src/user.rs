@@ -98,6 +98,24 @@ impl<T: IntoBytes + Immutable> UserPtr<T> {
     }
 }
 
+/// Copies an extensible struct in (openat2(2), "Extensibility"): what the caller's `size` leaves out stays as it is in `known`;
+/// bytes beyond what the kernel knows must be zero (E2BIG).
+pub fn read_extensible(mm: &Mm, at: VirtAddr, size: usize, known: &mut [u8]) -> Result<(), Errno> {
+    let mut checked = known.len();
+    while checked < size {
+        let mut chunk = [0u8; 64];
+        let len = chunk.len().min(size - checked);
+        let part = chunk.get_mut(..len).unwrap_or_default();
+        mm.read_bytes(VirtAddr(at.0.wrapping_add(checked as u64)), part)?;
+        if part.iter().any(|b| *b != 0) {
+            return Err(Errno::E2BIG);
+        }
+        checked += len;
+    }
+    let len = known.len().min(size);
+    mm.read_bytes(at, known.get_mut(..len).unwrap_or_default())
+}
+
 /// An array of `T` in user space.
 pub struct UserSlice<T> {
     ptr: UserPtr<T>,

@@ -33,6 +33,8 @@ pub struct Cx {
     pub rseq: crate::rseq::Rseq,
     /// Syscall user dispatch, while `entry::SUD` is set.
     pub sud: crate::sud::Sud,
+    /// Its own copy of what seccomp lets it call.
+    pub(crate) seccomp: crate::seccomp::Seen,
     /// The wait status this thread ends with, once it has asked to.
     pub(crate) ending: i32,
 }
@@ -49,6 +51,7 @@ impl Cx {
             clear_child_tid: 0,
             rseq: crate::rseq::Rseq::default(),
             sud: crate::sud::Sud::default(),
+            seccomp: crate::seccomp::Seen::default(),
             ending: 0,
         }
     }

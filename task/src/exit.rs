@@ -38,6 +38,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     let rss = usage::peak_rss_kib(cx.mm());
     drop(cx);
     task.drop_handles();
+    task.seccomp.release();
 
     cgroup::member::leave(&task);
     let mut sum = task.sum();

@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::process::{Parts, Process};
 use crate::task::{Handles, Task};
 use crate::users::UserCounts;
-use crate::{pidfd, rseq, run, tree, work};
+use crate::{pidfd, rseq, run, seccomp, tree, work};
 use abi::Errno;
 use abi::resource::Resource;
 use abi::sched::CloneFlags;
@@ -284,7 +284,11 @@ fn enter(
     let joined = room.join(task, &cx.task);
     let is_thread = req.flags.contains(CloneFlags::THREAD);
     // Whoever kills a group holds the tree lock: a child either is seen by him or sees here what became of its parent.
-    let parent_dies = me.sig().group_exit;
+    let parent_dies = {
+        let state = me.sig();
+        seccomp::inherit(task, &cx.task);
+        state.group_exit
+    };
     if !is_thread {
         // Our group and parent may have changed since we looked.
         let (group, parent, parent_tid) = {
@@ -306,6 +310,10 @@ fn enter(
         }
     }
     let mut state = process.sig();
+    if is_thread {
+        // A sibling's TSYNC may have come in between.
+        seccomp::inherit(task, &cx.task);
+    }
     state.threads.push(task.clone());
     let dying = state.group_exit.is_some() || state.exec_by.is_some_and(|by| by != cx.task.tid());
     if is_thread && dying {

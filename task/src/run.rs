@@ -59,6 +59,7 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
     }
     // rt_sigreturn leaves no call behind that could be restarted.
     let mut in_call = from_call && cx.user.regs.orig_rax != u64::MAX;
+    let mut interrupted = false;
     loop {
         if thread.flags() & Flags::NEED_RESCHED != 0 {
             sched::schedule();
@@ -82,6 +83,7 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
             rseq::update(cx, from_call);
         }
         let flags = thread.flags();
+        interrupted |= flags & Flags::INTERRUPTED != 0;
         if flags & Flags::NEED_RESCHED == 0 && !cx.task.work.any() {
             if flags != 0 {
                 // Reasons of others than us are over once we are here. Whoever comes now has set his bit of `work` first.
@@ -90,8 +92,9 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
                     continue;
                 }
             }
-            if in_call {
-                // Interrupted for something that is no signal: the call goes on.
+            if in_call && interrupted {
+                // Interrupted for something that is no signal: the call goes on. (A program may get such a code as a plain result
+                // from the listener of its seccomp filter; it is not for the kernel to act on then.)
                 deliver::restart(&mut cx.user.regs, None);
             }
             return None;

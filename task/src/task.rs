@@ -54,6 +54,8 @@ pub struct Task {
     pub work: Work,
     /// Reasons for the slow path into system calls (`crate::entry`).
     pub entry: Work,
+    /// What seccomp lets it call.
+    pub seccomp: crate::seccomp::Seccomp,
     tid: AtomicI32,
     process: Arc<Process>,
     thread: Once<Arc<Thread>>,
@@ -107,6 +109,7 @@ impl Task {
         Task {
             work: Work::new(),
             entry: Work::new(),
+            seccomp: crate::seccomp::Seccomp::default(),
             tid: AtomicI32::new(tid),
             process,
             thread: Once::new(),

@@ -5,6 +5,7 @@ use crate::root::Entry;
 use crate::text::Text;
 use abi::Errno;
 use machine::sync::Once;
+use task::seccomp::log as seccomp;
 use task::uts;
 
 type Shown = Result<(), Errno>;
@@ -40,6 +41,13 @@ static KERNEL: &[Entry] = &[
     Entry::read("pid_max", |out| number(out, task::tree::PID_MAX as u64)),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
+    Entry::Dir(
+        "seccomp",
+        &[
+            Entry::read("actions_avail", |out| names(out, seccomp::NAMES.iter().map(|(name, _)| *name))),
+            Entry::write("actions_logged", |out| names(out, seccomp::logged()), seccomp::set_logged),
+        ],
+    ),
     Entry::read("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
     Entry::read("version", |out| name(out, 3)),
 ];
@@ -87,6 +95,14 @@ static FS: &[Entry] = &[
 
 fn number(out: &mut Text, value: u64) -> Shown {
     out.dec(value).ch('\n');
+    Ok(())
+}
+
+fn names(out: &mut Text, names: impl Iterator<Item = &'static str>) -> Shown {
+    for (i, name) in names.enumerate() {
+        out.str(if i == 0 { "" } else { " " }).str(name);
+    }
+    out.ch('\n');
     Ok(())
 }
 

@@ -48,7 +48,7 @@ pub fn set_random(f: fn(&mut [u8])) {
     let _ = RANDOM.set(f);
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if let Some(f) = RANDOM.get() {
         f(&mut bytes);

@@ -230,6 +230,13 @@ pub fn force_exit(cx: &Cx, sig: Signal) {
     force(cx, sig, &SigInfo::kernel(sig));
 }
 
+/// Like [`force`], but no handler runs: the process ends.
+pub(crate) fn force_default(cx: &Cx, sig: Signal, info: &SigInfo) {
+    cx.process().sig().hand.set(sig, SigAction::default());
+    cx.task.blocked.store(cx.task.blocked().without(sig).0, Ordering::Relaxed);
+    force(cx, sig, info);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

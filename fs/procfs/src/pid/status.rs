@@ -36,6 +36,8 @@ pub fn status(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     }
     signals(&process, &task, out);
     capabilities(&cred, out);
+    out.str("Seccomp:\t").dec(task.seccomp.mode().into());
+    out.str("\nSeccomp_filters:\t").dec(task.seccomp.count().into()).ch('\n');
     processors(&task, out);
     let sum = if whole { process.threads_sum() } else { task.sum() };
     out.str("voluntary_ctxt_switches:\t").int(sum.counts.nvcsw);
@@ -142,7 +144,7 @@ fn capabilities(cred: &Cred, out: &mut Text) {
         out.str(name).str(":\t").hex(set.0, 16).ch('\n');
     }
     out.str("NoNewPrivs:\t").dec(cred.no_new_privs.into());
-    out.str("\nSeccomp:\t0\nSeccomp_filters:\t0\n");
+    out.ch('\n');
 }
 
 fn processors(task: &Task, out: &mut Text) {
