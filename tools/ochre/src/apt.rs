@@ -107,6 +107,13 @@ impl Lists {
         .collect()
     }
 
+    /// The archives as lines of a sources list, without the keys' places on this machine.
+    pub fn archives(&self) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(self.dir.join("sources.list")).context("package lists")?;
+        let plain = |source: Source| format!("deb {} {} main", source.uri, source.suites.join(" "));
+        Ok(text.lines().filter_map(one_line).map(plain).collect())
+    }
+
     /// The newest version of a package in `suite`, if it has one.
     pub fn candidate(&self, package: &str, suite: &str) -> Option<String> {
         let output = Command::new("apt-cache").args(self.options()).args(["madison", package]).output().ok()?;

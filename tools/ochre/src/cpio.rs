@@ -8,6 +8,8 @@ pub enum Kind {
     Dir,
     /// A regular file.
     File,
+    /// A symbolic link; its data is the target.
+    Link,
     /// A character device with its numbers.
     CharDevice(u32, u32),
 }
@@ -25,6 +27,7 @@ impl Archive {
         let (kind, major, minor) = match kind {
             Kind::Dir => (0o040_000, 0, 0),
             Kind::File => (0o100_000, 0, 0),
+            Kind::Link => (0o120_000, 0, 0),
             Kind::CharDevice(major, minor) => (0o020_000, major, minor),
         };
         self.entry(name, kind | mode, data, (major, minor));

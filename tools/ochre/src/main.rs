@@ -9,6 +9,7 @@
 mod apt;
 mod bench;
 mod cli;
+mod conformance;
 mod cpio;
 mod doctor;
 mod environment;

@@ -1,14 +1,17 @@
 //! `./x test`: host unit tests, the kernel image, then real programs in guests.
 
 use crate::fail::{Context, Result, fail};
-use crate::{image, oracle, qemu, workspace};
-use clap::Args;
+use crate::{conformance, image, oracle, qemu, workspace};
+use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 /// What to test.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Only tests whose name contains this
     filter: Option<String>,
     /// Processor counts of the guests
@@ -31,6 +34,13 @@ pub struct Options {
     fuzz_calls: u64,
 }
 
+/// Tests that are called for by name.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Test programs of other projects, judged by what they do on Linux
+    Conformance(conformance::Options),
+}
+
 /// How many tests went which way.
 #[derive(Clone, Copy, Default)]
 struct Count {
@@ -42,12 +52,20 @@ struct Count {
 
 /// Runs the tests; the exit status.
 pub fn run(options: &Options) -> Result<u8> {
+    if let Some(Action::Conformance(chosen)) = &options.action {
+        let tally = conformance::run(chosen)?;
+        println!("{} passed, {} failed", tally.passed, tally.failed);
+        return Ok(u8::from(tally.failed > 0));
+    }
     let mut total = Count::default();
     if !options.guest && !options.record && !options.oracle {
         total.add(unit_tests(options)?);
     }
     if !options.unit {
         total.add(guest_tests(options)?);
+    }
+    if !options.unit && !options.record && !options.oracle && options.filter.is_none() {
+        total.add(conformance_tests(options)?);
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(u8::from(total.failed > 0 || total.broken))
@@ -101,6 +119,14 @@ fn guest_tests(options: &Options) -> Result<Count> {
         command.env("OCHRE_TEST_RECORD", "1");
     }
     count(&mut command)
+}
+
+/// The suites that are quick enough for every run.
+fn conformance_tests(options: &Options) -> Result<Count> {
+    println!("conformance suites in guests");
+    let smp = options.smp.split(',').map(str::parse).collect::<std::result::Result<_, _>>().context("--smp")?;
+    let tally = conformance::run(&conformance::Options::fast(smp))?;
+    Ok(Count { passed: tally.passed, failed: tally.failed, broken: false })
 }
 
 fn cargo() -> Command {
