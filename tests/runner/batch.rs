@@ -42,13 +42,14 @@ impl Board {
     }
 }
 
-/// The driver, run by the guest's bash; its argument is the folder.
+/// The driver, run by the guest's bash; its arguments are the folder and the usual limit of a case.
 const DRIVER: &str = r#"
 for script in "$1"/*.case; do
     name=${script##*/}; name=${name%.case}; number=${name%%-*}
     dir=/tmp/case-${name#*-}; rm -rf "$dir"; mkdir -p "$dir"; cd "$dir"
     echo "@start $number"
-    HOME=$dir PWD=$dir timeout 120 bash -c "$(cat "$script")" </dev/null >"$dir.out" 2>&1
+    limit=$(sed -n 's/^# limit: *//p' "$script")
+    HOME=$dir PWD=$dir timeout "${limit:-$2}" bash -c "$(cat "$script")" </dev/null >"$dir.out" 2>&1
     status=$?
     size=$(head -c 200000 "$dir.out" | wc -c)
     echo "@end $number $status $((size))"
@@ -57,8 +58,8 @@ for script in "$1"/*.case; do
 done
 "#;
 
-/// A case may not be silent longer than this (its own limit in the guest is shorter).
-const SILENCE: Duration = Duration::from_secs(180);
+/// What the machine may take beyond a case's own limit, which is kept in the guest.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs the cases of one table with `smp` processors and posts each result under
 /// [`key`]`(table, case, smp)`.
@@ -89,6 +90,7 @@ fn boot(table: &str, cases: &[Case], smp: u32, board: &Board) -> (usize, String)
     let _slot = tool::slot();
     let mut command = tool::run_command(&["--smp", &smp.to_string(), "--mem", "2G"]);
     command.arg("/bin/bash").arg(folder.join("driver.sh")).arg(&folder);
+    command.arg(cases::USUAL_LIMIT.to_string()).env("CASES", setting().root.join("tests/cases"));
     for (name, value) in [("LC_ALL", "C"), ("TERM", "dumb"), ("TZ", "UTC0")] {
         command.env(name, value);
     }
@@ -114,10 +116,12 @@ fn boot(table: &str, cases: &[Case], smp: u32, board: &Board) -> (usize, String)
             }
         }
     });
+    let longest = cases.iter().map(Case::limit).max().unwrap_or(cases::USUAL_LIMIT);
+    let silence = Duration::from_secs(longest) + GRACE;
     let mut done = 0;
     let mut silent = false;
     loop {
-        match frames.recv_timeout(SILENCE) {
+        match frames.recv_timeout(silence) {
             Ok(Frame::Start) => {}
             Ok(Frame::End { number, status, output }) => {
                 if let Some(case) = cases.get(number) {

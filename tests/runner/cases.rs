@@ -1,12 +1,17 @@
 //! The case tables: `tests/cases/TABLE.cases`.
 //!
 //! A line `=== NAME` starts a case; the lines up to the next one are a bash script. A comment
-//! `# needs: PROGRAM ...` below the heading names programs without which the case is left out.
+//! `# needs: PROGRAM ...` below the heading names programs without which the case is left out;
+//! `# limit: SECONDS` gives it more time than the usual; `# slow` leaves it out unless the run's
+//! filter names it or its table.
 //! What Linux does is stored in `TABLE.expected` in the same form: standard output and error as
 //! one text, then a line `exit STATUS`. `./x test --record` writes it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// Seconds a case may take unless it says otherwise.
+pub const USUAL_LIMIT: u64 = 120;
 
 /// One case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +28,17 @@ impl Case {
         let needs = self.script.lines().filter_map(|l| l.strip_prefix("# needs:"));
         let programs = needs.flat_map(str::split_whitespace);
         programs.filter(|p| !in_path(p)).map(str::to_owned).collect()
+    }
+
+    /// Whether it runs only when asked for.
+    pub fn is_slow(&self) -> bool {
+        self.script.lines().any(|l| l == "# slow")
+    }
+
+    /// Seconds it may take.
+    pub fn limit(&self) -> u64 {
+        let wanted = self.script.lines().find_map(|l| l.strip_prefix("# limit:"));
+        wanted.and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL_LIMIT)
     }
 }
 
@@ -151,5 +167,8 @@ mod tests {
     fn a_case_says_what_it_misses() {
         let case = Case { name: "x".into(), script: "# needs: sh no-such-program\n".into() };
         assert_eq!(case.missing(), ["no-such-program"]);
+        assert_eq!((case.is_slow(), case.limit()), (false, USUAL_LIMIT));
+        let slow = Case { name: "y".into(), script: "# slow\n# limit: 900\ntrue\n".into() };
+        assert_eq!((slow.is_slow(), slow.limit()), (true, 900));
     }
 }
