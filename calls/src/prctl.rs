@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use machine::{USER_MAX, VirtAddr};
 use mm::UserPtr;
 use task::Cx;
-use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE};
+use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE, SECBITS, SECBITS_UNPRIVILEGED};
 use task::sud::{self, Sud};
 use task::task::{COMM_LEN, DEFAULT_TIMER_SLACK_NS};
 use task::timers;
@@ -138,8 +138,8 @@ fn cap_from_raw(cx: &Cx, raw: u64) -> Result<Cap, Errno> {
 }
 
 fn secure_bits(cx: &mut Cx, op: i32, arg: u64) -> Result<i64, Errno> {
-    /// Each bit has a lock bit right above it.
-    const LOCKS: u32 = 0b1010_1010;
+    const LOCKS: u32 = SECBITS << 1;
+    const FREE: u32 = SECBITS_UNPRIVILEGED | SECBITS_UNPRIVILEGED << 1;
     const KEEP_CAPS_LOCKED: u32 = SECBIT_KEEP_CAPS << 1;
     let now = cx.cred().securebits;
     match op {
@@ -157,10 +157,12 @@ fn secure_bits(cx: &mut Cx, op: i32, arg: u64) -> Result<i64, Errno> {
             Ok(0)
         }
         _ => {
-            let new = u32::try_from(arg).ok().filter(|b| b & !0xff == 0).ok_or(Errno::EPERM)?;
+            let new = u32::try_from(arg).ok().filter(|b| b & !(SECBITS | LOCKS) == 0).ok_or(Errno::EPERM)?;
             let locked = now & LOCKS;
-            let frozen = (locked >> 1 & (now ^ new)) != 0 || locked & !new != 0;
-            if frozen || !cx.cred().capable_here(Cap::Setpcap) {
+            let changed = now ^ new;
+            let frozen = locked >> 1 & changed != 0 || locked & !new != 0;
+            let free = changed != 0 && changed & !FREE == 0;
+            if frozen || !free && !cx.cred().capable_here(Cap::Setpcap) {
                 return Err(Errno::EPERM);
             }
             change(cx, |c| c.securebits = new);

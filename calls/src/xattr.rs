@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 use machine::VirtAddr;
 use mm::user::{UserCStr, UserSlice};
 use task::Cx;
+use task::exec::filecaps;
 use vfs::notify::{self, Event};
+use vfs::privileges::FILE_CAPS;
 use vfs::{Cap, FileType, Inode, Path, may};
 
 fn read_name(cx: &Cx, name: UserCStr) -> Result<Vec<u8>, Errno> {
@@ -23,7 +25,7 @@ fn allowed(cx: &Cx, inode: &alloc::sync::Arc<dyn Inode>, name: &[u8], mask: u32)
     if name.starts_with(b"security.") || name.starts_with(b"system.") {
         let free = mask & may::WRITE == 0
             || !name.starts_with(b"security.")
-            || if name == b"security.capability" {
+            || if name == FILE_CAPS {
                 cred.capable_over(inode.base(), Cap::Setfcap)
             } else {
                 cred.capable_in(inode.sb().user_ns(), Cap::SysAdmin)
@@ -60,13 +62,20 @@ fn set_at(cx: &Cx, place: &Path, name: UserCStr, value: VirtAddr, size: usize, f
     if size > XATTR_SIZE_MAX {
         return Err(Errno::E2BIG);
     }
-    let value = UserSlice::<u8>::new(value, size).read_vec(cx.mm())?;
+    let mut value = UserSlice::<u8>::new(value, size).read_vec(cx.mm())?;
     place.mnt.want_write()?;
     let inode = place.inode();
+    if name == FILE_CAPS {
+        let (ns, fs) = (&cx.cred().user_ns, inode.sb().user_ns());
+        value = filecaps::to_store(&value, ns, fs, cx.cred().capable_in(fs, Cap::Setfcap))?;
+    }
     allowed(cx, inode, &name, may::WRITE)?;
     {
         let _guard = inode.base().lock.lock();
         inode.set_xattr(&name, &value, flags)?;
+        if name == FILE_CAPS {
+            inode.base().note_no_caps(false);
+        }
         inode.base().touch_ctime();
     }
     notify::on_dentry(&place.dentry, Event::ATTRIB);
@@ -87,7 +96,11 @@ fn give(cx: &Cx, bytes: &[u8], out: VirtAddr, size: usize) -> Result<usize, Errn
 fn get_at(cx: &Cx, place: &Path, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
     let name = read_name(cx, name)?;
     allowed(cx, place.inode(), &name, may::READ)?;
-    give(cx, &place.inode().get_xattr(&name)?, out, size)
+    let mut value = place.inode().get_xattr(&name)?;
+    if name == FILE_CAPS {
+        value = filecaps::to_show(&value, &cx.cred().user_ns, place.inode().sb().user_ns())?;
+    }
+    give(cx, &value, out, size)
 }
 
 fn list_at(cx: &Cx, place: &Path, out: VirtAddr, size: usize) -> Result<usize, Errno> {

@@ -6,9 +6,12 @@
 use crate::process::Process;
 use crate::signal::SignalView;
 use crate::task::{Handles, Task};
+use crate::users::UserCounts;
 use abi::Errno;
+use abi::resource::Resource;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 use machine::user::UserCtx;
 use mm::Mm;
 use vfs::{Caller, Cred, FdTable, FsContext};
@@ -35,6 +38,8 @@ pub struct Cx {
     pub sud: crate::sud::Sud,
     /// Its own copy of what seccomp lets it call.
     pub(crate) seccomp: crate::seccomp::Seen,
+    /// A change of user left its new user with more threads than RLIMIT_NPROC: the next execve fails.
+    pub(crate) too_many_tasks: bool,
     /// The wait status this thread ends with, once it has asked to.
     pub(crate) ending: i32,
 }
@@ -52,6 +57,7 @@ impl Cx {
             rseq: crate::rseq::Rseq::default(),
             sud: crate::sud::Sud::default(),
             seccomp: crate::seccomp::Seen::default(),
+            too_many_tasks: false,
             ending: 0,
         }
     }
@@ -132,14 +138,37 @@ impl Cx {
         self.task.update_handles(|h| h.fs = fs.clone());
         self.handles.fs = fs;
     }
+    /// EAGAIN if a change of user left more threads than that user may have, and there still are (execve(2)).
+    pub fn check_exec_count(&mut self) -> Result<(), Errno> {
+        if !core::mem::take(&mut self.too_many_tasks) {
+            return Ok(());
+        }
+        self.too_many_tasks = self.task.user().over_limit(self.process().limits.soft(Resource::Nproc), 0);
+        if self.too_many_tasks { Err(Errno::EAGAIN) } else { Ok(()) }
+    }
     /// Credentials in a new user namespace below the caller's (clone(2), unshare(2)).
     pub fn child_user_ns(&self) -> Result<Arc<Cred>, Errno> {
         let dirs = self.handles.fs.dirs();
         let chrooted = dirs.root != dirs.ns.root_path();
-        vfs::user_ns::create(&self.handles.cred, chrooted).map(Arc::new)
+        // The superuser of the first namespace is not held to his limit.
+        let free = self.handles.cred.uid == 0;
+        let most = if free { u64::MAX } else { self.process().limits.soft(Resource::Nproc) };
+        vfs::user_ns::create(&self.handles.cred, chrooted, most).map(Arc::new)
     }
     /// Installs other credentials.
+    ///
+    /// Who changes the ids that others judge him by, or gains capabilities, is no longer open to their debuggers.
     pub fn set_cred(&mut self, cred: Arc<Cred>) {
+        let old = &self.handles.cred;
+        let ids = |c: &Cred| (c.euid, c.egid, c.fsuid, c.fsgid);
+        if ids(old) != ids(&cred) || !old.covers(&cred) {
+            self.process().dumpable.store(crate::exec::suid_dumpable(), Relaxed);
+            self.task.pdeath_signal.store(0, Relaxed);
+        }
+        if old.uid != cred.uid {
+            let limit = self.process().limits.soft(Resource::Nproc);
+            self.too_many_tasks = cred.uid != 0 && UserCounts::of(&cred).over_limit(limit, 0);
+        }
         self.task.change_cred(&cred);
         self.handles.cred = cred;
     }

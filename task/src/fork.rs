@@ -123,11 +123,12 @@ fn named_group(cx: &Cx, req: &Request, fd: i32) -> Result<Arc<Cgroup>, Errno> {
     Ok(group)
 }
 
-fn check_count(cx: &Cx, user: &UserCounts) -> Result<(), Errno> {
+fn check_count(cx: &mut Cx, user: &UserCounts) -> Result<(), Errno> {
+    cx.too_many_tasks = false;
     let limit = cx.process().limits.soft(Resource::Nproc);
     let cred = cx.cred();
     let privileged = user.uid() == 0 || cred.capable(Cap::SysResource) || cred.capable(Cap::SysAdmin);
-    if (u64::from(user.tasks()) >= limit && !privileged) || tree::lock().task_count() >= max_tasks() {
+    if (user.over_limit(limit, 1) && !privileged) || tree::lock().task_count() >= max_tasks() {
         return Err(Errno::EAGAIN);
     }
     Ok(())
@@ -149,6 +150,7 @@ fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>, room: Rese
     let parent = cx.process().clone();
     let process = if f.contains(F::THREAD) { parent.clone() } else { Arc::new(child_process(cx, req, tid)) };
     let comm = cx.task.comm();
+    let user = if f.contains(F::NEWUSER) { UserCounts::of(&handles.cred) } else { user };
     let task = Arc::new(Task::new(tid, process.clone(), handles.clone(), comm, user, room.group().clone()));
     task.blocked.store(cx.task.blocked().0, Relaxed);
     task.personality.store(cx.task.personality.load(Relaxed), Relaxed);

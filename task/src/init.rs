@@ -27,7 +27,9 @@ pub fn spawn_init(
     prepare: fn(&mut Cx),
     failed: fn(&[u8], Errno),
 ) -> Result<(), Errno> {
-    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred: Cred::root() };
+    let cred = Cred::root();
+    let user = UserCounts::of(&cred);
+    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred };
     let (group, pid) = {
         let mut tree = tree::lock();
         let pid = tree.next_number()?;
@@ -44,14 +46,8 @@ pub fn spawn_init(
         exe: None,
         auxv: Arc::new([]),
     }));
-    let task = Arc::new(Task::new(
-        pid,
-        process.clone(),
-        handles.clone(),
-        exec::boot_comm(),
-        UserCounts::of(0),
-        cgroup::root().clone(),
-    ));
+    let task =
+        Arc::new(Task::new(pid, process.clone(), handles.clone(), exec::boot_comm(), user, cgroup::root().clone()));
     let cx = Cx::new(task.clone(), UserCtx::new().map_err(|_| Errno::ENOMEM)?, handles);
     let body = Box::new(move || begin(cx, &path, &argv, &envp, prepare, failed));
     let thread = sched::spawn("init", Some(task.clone()), body).map_err(|_| Errno::ENOMEM)?;
@@ -88,8 +84,14 @@ fn load(cx: &mut Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<
         let start = Start::new(&dirs.root, &dirs.cwd, cx.cred());
         exec::open_exec(&start, path, true, &cx.caller())?
     };
-    let mut program =
-        Program { file, name: path.to_vec(), argv: Strings::default(), envp: Strings::default(), unreachable: false };
+    let mut program = Program {
+        file,
+        name: path.to_vec(),
+        argv: Strings::default(),
+        envp: Strings::default(),
+        by_descriptor: false,
+        unreachable: false,
+    };
     argv.iter().try_for_each(|s| program.argv.push(s))?;
     envp.iter().try_for_each(|s| program.envp.push(s))?;
     exec::execve(cx, program)

@@ -44,6 +44,14 @@ impl Limits {
         Limits { soft: copy(&self.soft), hard: copy(&self.hard), writer: SpinLock::new(()) }
     }
 
+    /// Lowers the soft stack limit to at most `most` (a program that gained rights).
+    pub(crate) fn cap_stack(&self, most: u64) {
+        let _one_writer = self.writer.lock();
+        if let Some(soft) = self.soft.get(Resource::Stack as usize) {
+            soft.fetch_min(most, Ordering::Relaxed);
+        }
+    }
+
     /// The soft limit.
     #[inline]
     pub fn soft(&self, which: Resource) -> u64 {

@@ -243,16 +243,19 @@ impl Task {
     }
     /// Installs credentials; a change of the real user moves the thread's count.
     pub(crate) fn change_cred(&self, cred: &Arc<Cred>) {
+        let moved = (!self.user().are_of(cred)).then(|| UserCounts::of(cred));
+        if let Some(to) = &moved {
+            to.add_task();
+        }
         let mut shared = self.shared.lock();
         shared.cred = cred.clone();
         if let Some(h) = shared.handles.as_mut() {
             h.cred = cred.clone();
         }
-        if shared.user.uid() != cred.uid {
-            let to = UserCounts::of(cred.uid);
-            to.add_task();
-            shared.user.remove_task();
-            shared.user = to;
+        let old = moved.map(|to| core::mem::replace(&mut shared.user, to));
+        drop(shared);
+        if let Some(old) = old {
+            old.remove_task();
         }
     }
     pub(crate) fn set_vfork(&self, waiter: Arc<Completion>) {

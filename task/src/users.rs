@@ -1,33 +1,86 @@
-//! What each real user id has in use, against RLIMIT_NPROC and RLIMIT_SIGPENDING.
+//! What each real user id has in use in a user namespace, against RLIMIT_NPROC and RLIMIT_SIGPENDING.
+//!
+//! A thread counts for its user, for the owner of his namespace in the namespace above, and so on: who makes a namespace cannot use more by way of
+//! it than the limit he had then (user_namespaces(7), getrlimit(2)).
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use machine::sync::SpinLock;
+use vfs::{Cred, Namespace, UserNamespace};
 
-/// Counts of one real user id.
-#[derive(Default)]
+/// Counts of one real user id in one namespace.
 pub struct UserCounts {
     uid: u32,
+    ns: Arc<UserNamespace>,
+    /// The owner of the namespace, in the namespace above.
+    above: Option<Arc<UserCounts>>,
     tasks: AtomicU32,
     signals: AtomicU32,
 }
 
-static USERS: SpinLock<BTreeMap<u32, Arc<UserCounts>>> = SpinLock::new(BTreeMap::new());
+static USERS: SpinLock<BTreeMap<(u64, u32), Arc<UserCounts>>> = SpinLock::new(BTreeMap::new());
 
 impl UserCounts {
-    /// The counts of `uid`, made when the user is new.
-    pub fn of(uid: u32) -> Arc<UserCounts> {
+    /// The counts of the real user of `cred`, made when the user is new.
+    pub fn of(cred: &Cred) -> Arc<UserCounts> {
+        // From the first namespace down, so that nothing nests.
+        let mut path = alloc::vec![(cred.user_ns.clone(), cred.uid)];
+        while let Some((ns, owner)) = path.last().and_then(|(ns, _)| Some((ns.parent()?.clone(), ns.owner_uid()))) {
+            path.push((ns, owner));
+        }
+        let mut above = None;
+        while let Some((ns, uid)) = path.pop() {
+            above = Some(UserCounts::in_ns(ns, uid, above));
+        }
+        above.unwrap_or_else(|| UserCounts::in_ns(UserNamespace::first().clone(), cred.uid, None))
+    }
+    fn in_ns(ns: Arc<UserNamespace>, uid: u32, above: Option<Arc<UserCounts>>) -> Arc<UserCounts> {
+        let key = (ns.id(), uid);
+        let new = Arc::new(UserCounts { uid, ns, above, tasks: AtomicU32::new(0), signals: AtomicU32::new(0) });
+        let mut gone = alloc::vec::Vec::new();
         let mut users = USERS.lock();
         // Users that own nothing any more leave when another comes.
-        if users.len() > 64 && !users.contains_key(&uid) {
-            users.retain(|_, u| Arc::strong_count(u) > 1);
+        if users.len() > 64 && !users.contains_key(&key) {
+            users.retain(|_, u| {
+                let used = Arc::strong_count(u) > 1;
+                if !used {
+                    gone.push(u.clone());
+                }
+                used
+            });
         }
-        users.entry(uid).or_insert_with(|| Arc::new(UserCounts { uid, ..UserCounts::default() })).clone()
+        let found = users.entry(key).or_insert(new).clone();
+        drop(users);
+        drop(gone);
+        found
     }
-    /// The user.
+    /// The user, as the kernel knows it.
     pub fn uid(&self) -> u32 {
         self.uid
+    }
+    /// They are those of the real user of `cred`.
+    pub fn are_of(&self, cred: &Cred) -> bool {
+        self.uid == cred.uid && Arc::ptr_eq(&self.ns, &cred.user_ns)
+    }
+    /// With `more` threads there would be more than `limit`, or than a namespace on the way up may have.
+    pub fn over_limit(&self, limit: u64, more: u32) -> bool {
+        let (mut at, mut limit) = (self, limit);
+        loop {
+            if u64::from(at.tasks()) + u64::from(more) > limit {
+                return true;
+            }
+            let Some(up) = &at.above else { return false };
+            limit = at.ns.max_tasks();
+            at = up;
+        }
+    }
+    fn each(&self, f: impl Fn(&AtomicU32) -> u32) {
+        let mut at = Some(self);
+        while let Some(one) = at {
+            f(&one.tasks);
+            at = one.above.as_deref();
+        }
     }
     /// Threads.
     pub fn tasks(&self) -> u32 {
@@ -39,11 +92,11 @@ impl UserCounts {
     }
     /// A thread more.
     pub fn add_task(&self) {
-        self.tasks.fetch_add(1, Ordering::Relaxed);
+        self.each(|n| n.fetch_add(1, Ordering::Relaxed));
     }
     /// A thread less.
     pub fn remove_task(&self) {
-        self.tasks.fetch_sub(1, Ordering::Relaxed);
+        self.each(|n| n.fetch_sub(1, Ordering::Relaxed));
     }
     /// Counts one more queued signal unless there are `limit` already.
     pub fn try_add_signal(&self, limit: u64) -> bool {

@@ -247,6 +247,20 @@ impl Cred {
             at = up;
         }
     }
+    /// Whether whoever has `self` could do what `other` may: its capabilities are among ours, or count in a namespace that is ours to rule.
+    pub fn covers(&self, other: &Cred) -> bool {
+        if self.user_ns == other.user_ns && other.cap_permitted.0 & !self.cap_permitted.0 == 0 {
+            return true;
+        }
+        let mut at = &other.user_ns;
+        while let Some(up) = at.parent() {
+            if *up == self.user_ns && at.owner_uid() == self.euid {
+                return true;
+            }
+            at = up;
+        }
+        false
+    }
     /// Whether `cap` is in force over an inode: its owner and group must have names in the caller's namespace.
     #[inline]
     pub fn capable_over(&self, base: &InodeBase, cap: Cap) -> bool {

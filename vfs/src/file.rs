@@ -7,15 +7,13 @@
 
 use crate::attr::{Attr, FileType};
 use crate::caller::Caller;
-use crate::clock;
-use crate::cred::{Cap, Cred};
+use crate::cred::Cred;
 use crate::fileops::{DirSink, FileOps};
-use crate::inode::{Inode, without_setid};
+use crate::inode::Inode;
 use crate::notify::{self, Event};
 use crate::path::Path;
 use abi::Errno;
 use abi::fcntl::*;
-use abi::stat::{S_ISGID, S_ISUID};
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
@@ -45,6 +43,8 @@ pub struct File {
     flags: AtomicU32,
     /// Counted as a writer of inode and mount.
     counted_writer: bool,
+    /// A program runs from it: nobody may open the inode for writing.
+    denies_writers: AtomicBool,
     /// What the operations say of it, asked once.
     seekable: bool,
     pos: AtomicU64,
@@ -76,6 +76,7 @@ impl File {
             path,
             flags: AtomicU32::new((flags - drop_flags).bits()),
             counted_writer,
+            denies_writers: AtomicBool::new(false),
             pos: AtomicU64::new(0),
             shared: AtomicBool::new(false),
             pos_lock: sched::Mutex::new(()),
@@ -139,6 +140,18 @@ impl File {
     pub fn is_writable(&self) -> bool {
         let f = self.flags();
         f.wants_write() && !f.contains(OpenFlags::PATH)
+    }
+    /// Denies writers of the inode until the file is closed or [`File::allow_writers`] is called; ETXTBSY if there are any.
+    pub fn deny_writers(&self) -> Result<(), Errno> {
+        self.inode().base().deny_write_access()?;
+        self.denies_writers.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+    /// Ends [`File::deny_writers`].
+    pub fn allow_writers(&self) {
+        if self.denies_writers.load(Ordering::Relaxed) && self.denies_writers.swap(false, Ordering::Relaxed) {
+            self.inode().base().allow_write_access();
+        }
     }
     /// `F_SETFL`: changes the flags that can change.
     pub fn set_flags(&self, new: OpenFlags) -> Result<(), Errno> {
@@ -311,16 +324,7 @@ impl File {
                 return Err(Errno::EFBIG);
             }
             src.limit(usize::try_from(limit.min(MAX_OFFSET) - off).unwrap_or(usize::MAX));
-            if base.mode() & (S_ISUID | S_ISGID) != 0 && !self.cred.capable(Cap::Fsetid) {
-                let mode = without_setid(base.mode());
-                if mode != base.mode() {
-                    inode.set_attr(&crate::SetAttr {
-                        mode: Some(mode),
-                        ctime: Some(clock::now()),
-                        ..Default::default()
-                    })?;
-                }
-            }
+            inode.drop_privileges(&self.cred)?;
             let n = self.ops.write_at(self, src, off)?;
             (n, off + n as u64)
         };
@@ -462,6 +466,7 @@ impl Drop for File {
             self.inode().base().put_write_access();
             self.path.mnt.remove_writer();
         }
+        self.allow_writers();
     }
 }
 

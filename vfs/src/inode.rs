@@ -29,7 +29,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use machine::sync::{Once, SpinLock};
 use mm::pagecache::PageCache;
 
@@ -58,6 +58,8 @@ pub struct InodeBase {
     nlink: AtomicU32,
     /// Open writers if positive; programs being executed from it (writes denied) if negative.
     writers: AtomicI32,
+    /// It is known to have no `security.capability` attribute.
+    no_caps: AtomicBool,
     /// Size of what has no page cache (directories, symbolic links).
     size: AtomicU64,
     times: SpinLock<Times>,
@@ -89,6 +91,7 @@ impl InodeBase {
             gid: AtomicU32::new(gid),
             nlink: AtomicU32::new(if kind == FileType::Directory { 2 } else { 1 }),
             writers: AtomicI32::new(0),
+            no_caps: AtomicBool::new(false),
             size: AtomicU64::new(0),
             times: SpinLock::new(times),
             rare: Once::new(),
@@ -254,6 +257,15 @@ impl InodeBase {
     #[inline]
     pub fn rare_if_any(&self) -> Option<&Rare> {
         self.rare.get().map(|r| &**r)
+    }
+    /// It is known to have no `security.capability` attribute.
+    #[inline]
+    pub fn has_no_caps(&self) -> bool {
+        self.no_caps.load(Ordering::Relaxed)
+    }
+    /// Notes whether that is known; whoever sets the attribute takes it back.
+    pub fn note_no_caps(&self, none: bool) {
+        self.no_caps.store(none, Ordering::Relaxed);
     }
     /// Counts a writer; ETXTBSY while a program is executed from the file.
     pub fn get_write_access(&self) -> Result<(), Errno> {

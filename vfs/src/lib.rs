@@ -48,6 +48,7 @@ pub mod ops;
 pub mod path;
 pub mod permission;
 pub mod poll;
+pub mod privileges;
 pub mod propagate;
 mod rare;
 pub mod superblock;

@@ -62,7 +62,8 @@ impl MountNamespace {
         old.tree().iter().zip(new.tree().iter()).for_each(|(a, b)| moved(a, b));
         Ok(MountNamespace::new(new))
     }
-    fn contains(&self, mnt: &Arc<Mount>) -> bool {
+    /// `mnt` lies in its tree.
+    pub fn contains(&self, mnt: &Arc<Mount>) -> bool {
         Arc::ptr_eq(&top_of(mnt), &self.root())
     }
 }

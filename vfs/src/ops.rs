@@ -350,6 +350,9 @@ pub fn set_attr(path: &Path, mut set: SetAttr) -> Result<(), Errno> {
     let inode = path.inode();
     {
         let _guard = inode.base().lock.lock();
+        if set.size.is_some() || (set.uid.is_some() || set.gid.is_some()) && !inode.is_dir() {
+            inode.drop_caps()?;
+        }
         inode.set_attr(&set)?;
     }
     notify::on_dentry(&path.dentry, if set.size.is_some() { Event::MODIFY } else { Event::ATTRIB });

@@ -44,6 +44,8 @@ pub struct UserNamespace {
     setgroups: AtomicBool,
     /// Its maker held CAP_SETFCAP: it may map user 0 of the parent.
     maker_had_setfcap: bool,
+    /// Its maker's RLIMIT_NPROC: all threads in it together count against that.
+    max_tasks: u64,
     /// Serialises writers of maps and of the setgroups rule.
     pub(crate) writer: sched::Mutex<()>,
 }
@@ -69,12 +71,13 @@ impl UserNamespace {
                 maps: core::array::from_fn(|_| written(IdMap::identity())),
                 setgroups: AtomicBool::new(true),
                 maker_had_setfcap: true,
+                max_tasks: u64::MAX,
                 writer: sched::Mutex::new(()),
             })
         })
     }
     /// A child of `cred`'s namespace, owned by its effective ids, with no map yet.
-    pub(crate) fn child_of(cred: &Cred) -> Arc<UserNamespace> {
+    pub(crate) fn child_of(cred: &Cred, max_tasks: u64) -> Arc<UserNamespace> {
         let parent = &cred.user_ns;
         Arc::new(UserNamespace {
             ns_id: NsId::next(),
@@ -85,6 +88,7 @@ impl UserNamespace {
             maps: Default::default(),
             setgroups: AtomicBool::new(parent.setgroups_allowed()),
             maker_had_setfcap: cred.cap_effective.has(Cap::Setfcap),
+            max_tasks,
             writer: sched::Mutex::new(()),
         })
     }
@@ -185,6 +189,10 @@ impl UserNamespace {
     pub fn maps_both(&self, kuid: u32, kgid: u32) -> bool {
         self.is_first() || self.up(IdKind::Uid, kuid).is_some() && self.up(IdKind::Gid, kgid).is_some()
     }
+    /// How many threads it may have in all.
+    pub fn max_tasks(&self) -> u64 {
+        self.max_tasks
+    }
     /// The kernel id of user 0 here.
     pub fn root_uid(&self) -> Option<u32> {
         self.kuid(0)
@@ -231,15 +239,15 @@ impl Namespace for UserNamespace {
 }
 
 /// Credentials in a new child of `cred`'s namespace (clone(2) and unshare(2) with CLONE_NEWUSER). `chrooted`: the caller's root directory is not its mount
-/// namespace's, and it would get out of it.
-pub fn create(cred: &Cred, chrooted: bool) -> Result<Cred, Errno> {
+/// namespace's, and it would get out of it. `max_tasks`: the caller's RLIMIT_NPROC.
+pub fn create(cred: &Cred, chrooted: bool, max_tasks: u64) -> Result<Cred, Errno> {
     if cred.user_ns.level > MAX_LEVEL {
         return Err(Errno::ENOSPC);
     }
     if chrooted || !cred.user_ns.maps_both(cred.euid, cred.egid) {
         return Err(Errno::EPERM);
     }
-    Ok(cred_inside(cred, &UserNamespace::child_of(cred)))
+    Ok(cred_inside(cred, &UserNamespace::child_of(cred, max_tasks)))
 }
 
 /// What a process that enters `ns` gets: every capability there, and no trace of what it had (user_namespaces(7), "Capabilities").

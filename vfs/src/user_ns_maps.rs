@@ -117,7 +117,7 @@ mod tests {
     use crate::user_ns::create;
 
     fn child(of: &Cred) -> Cred {
-        create(of, false).unwrap()
+        create(of, false, 9).unwrap()
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         assert!(user.capable_in(&inside.user_ns, Cap::Kill), "the owner, in the parent");
         assert!(!Cred::user(1001, 1).capable_in(&inside.user_ns, Cap::Kill));
         assert!(Cred::root().capable_in(&inside.user_ns, Cap::Kill));
-        assert_eq!(create(&inside, false).unwrap_err(), Errno::EPERM, "no names yet");
+        assert_eq!(create(&inside, false, 9).unwrap_err(), Errno::EPERM, "no names yet");
         assert!(inside.user_ns.is_in(UserNamespace::first()) && !UserNamespace::first().is_in(&inside.user_ns));
     }
 }

@@ -91,6 +91,11 @@ static FS: &[Entry] = &[
     fixed!("pipe-max-size", "1048576"),
     fixed!("pipe-user-pages-hard", "0"),
     fixed!("pipe-user-pages-soft", "16384"),
+    Entry::write(
+        "suid_dumpable",
+        |out| number(out, task::exec::suid_dumpable().into()),
+        |input| task::exec::set_suid_dumpable(parse_number(input)?),
+    ),
 ];
 
 fn number(out: &mut Text, value: u64) -> Shown {

@@ -12,7 +12,7 @@ use machine::{PAGE_SIZE, VirtAddr};
 use mm::space::Layout;
 use mm::{MapRequest, MappedFile, Mm};
 use vfs::walk::Start;
-use vfs::{Caller, File, Mapping};
+use vfs::{Caller, Cred, File, Mapping, may};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -38,6 +38,7 @@ pub(super) fn map_vdso(mm: &Mm) -> Result<Option<u64>, Errno> {
 
 /// One ELF file to be mapped.
 struct Part {
+    opened: Arc<File>,
     file: Arc<dyn MappedFile>,
     header: Header,
     plan: Plan,
@@ -61,7 +62,7 @@ impl Part {
             }
         };
         let mapping = Mapping::new(file).map_err(|_| Errno::ENOEXEC)?;
-        Ok(Part { file: mapping, header, plan })
+        Ok(Part { opened: file.clone(), file: mapping, header, plan })
     }
 
     /// Maps all segments; gives what to add to the file's addresses.
@@ -196,12 +197,20 @@ impl Image {
             if got < HEADER_SIZE {
                 return Err(Errno::EIO);
             }
+            // Only the program itself stays closed to writers.
+            found.allow_writers();
             interpreter = Some(Part::read(&found, head).map_err(|e| match e {
                 Errno::ENOEXEC => Errno::ELIBBAD,
                 e => e,
             })?);
         }
         Ok(Image { program, interpreter })
+    }
+
+    /// `cred` may read the program and its interpreter: else nobody gets a copy of its memory.
+    pub(super) fn is_readable(&self, cred: &Cred) -> bool {
+        let parts = core::iter::once(&self.program).chain(&self.interpreter);
+        parts.into_iter().all(|part| part.opened.inode().check(cred, may::READ).is_ok())
     }
 
     /// The program asks for an executable stack.

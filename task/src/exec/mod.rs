@@ -6,6 +6,7 @@
 
 pub mod creds;
 pub mod elf;
+pub mod filecaps;
 pub mod load;
 pub mod script;
 pub mod stack;
@@ -21,8 +22,9 @@ use abi::resource::Resource;
 use abi::signal::{Signal, StackT};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
-use creds::Raised;
+use creds::{After, Unsafe};
 use load::Image;
 use machine::sync::Once;
 use machine::user::UserCtx;
@@ -40,6 +42,25 @@ pub use load::set_vdso;
 const MAX_DEPTH: usize = 5;
 /// ASLR can be switched off by this bit.
 const USER_CLOCK_TICKS: u64 = 100;
+
+/// What a program that gained rights gets of a larger stack limit.
+const SECURE_STACK: u64 = 8 << 20;
+
+static SUID_DUMPABLE: AtomicU8 = AtomicU8::new(0);
+
+/// What "dumpable" becomes when a process gains rights (`fs.suid_dumpable`).
+pub fn suid_dumpable() -> u8 {
+    SUID_DUMPABLE.load(Relaxed)
+}
+
+/// Sets that; 0 to 2.
+pub fn set_suid_dumpable(value: u8) -> Result<(), Errno> {
+    if value > 2 {
+        return Err(Errno::EINVAL);
+    }
+    SUID_DUMPABLE.store(value, Relaxed);
+    Ok(())
+}
 
 static RANDOM: Once<fn(&mut [u8])> = Once::new();
 
@@ -66,6 +87,8 @@ pub struct Program {
     pub argv: Strings,
     /// Environment.
     pub envp: Strings,
+    /// It was named by a descriptor alone: the thread is called as the file is.
+    pub by_descriptor: bool,
     /// The name goes through a descriptor that is closed on exec: no interpreter could open it.
     pub unreachable: bool,
 }
@@ -88,10 +111,8 @@ pub fn open_found(path: &Path, caller: &Caller<'_>) -> Result<Arc<File>, Errno> 
         return Err(Errno::EACCES);
     }
     let file = open::open_path(path, caller)?;
-    // Nobody may have it open for writing.
-    let base = file.inode().base();
-    base.deny_write_access()?;
-    base.allow_write_access();
+    // Nobody may have it open for writing as long as it is open here.
+    file.deny_writers()?;
     Ok(file)
 }
 
@@ -115,15 +136,26 @@ pub fn execve(cx: &mut Cx, mut program: Program) -> Result<(), Errno> {
     let limit = cx.process().limits.soft(Resource::Stack);
     let strings = program.argv.bytes().len() + program.envp.bytes().len() + name.len() + 1;
     stack::check_size(limit, strings, program.argv.len() + program.envp.len())?;
-    let raised = creds::for_exec(cx.cred(), &program.file);
+    let ns = cx.fs().dirs().ns.clone();
+    let after = creds::for_exec(cx.cred(), &program.file, &ns, || who_could_meddle(cx))?;
+    let readable = image.is_readable(cx.cred());
 
     end_other_threads(cx)?;
-    let done = replace(cx, &program, &name, &image, raised);
+    let done = replace(cx, &program, &name, &image, after, readable);
     if done.is_err() {
         // The old program cannot go on without its threads, and the new one is not there.
         cx.end_group(i32::from(Signal::SEGV.number()));
     }
     done
+}
+
+/// Looks for those who could change what a program that gains rights does.
+fn who_could_meddle(cx: &Cx) -> Unsafe {
+    let me = cx.process();
+    let shares = |t: &Arc<Task>| t.fs().is_some_and(|fs| Arc::ptr_eq(&fs, cx.fs()));
+    let others = tree::all_processes();
+    let mut others = others.iter().filter(|p| !Arc::ptr_eq(p, me));
+    Unsafe { shared_fs: others.any(|p| p.threads().iter().any(shares)), traced: false }
 }
 
 /// Follows `#!` lines to a program file.
@@ -194,10 +226,21 @@ fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
 }
 
 /// Builds the new address space and switches to it.
-fn replace(cx: &mut Cx, program: &Program, name: &[u8], image: &Image, raised: Option<Raised>) -> Result<(), Errno> {
+fn replace(
+    cx: &mut Cx,
+    program: &Program,
+    name: &[u8],
+    image: &Image,
+    after: After,
+    readable: bool,
+) -> Result<(), Errno> {
     let process = cx.process().clone();
     let task = cx.task.clone();
-    if raised.is_some() {
+    if after.secure {
+        task.pdeath_signal.store(0, Relaxed);
+        process.limits.cap_stack(SECURE_STACK);
+    }
+    if after.clear_personality {
         task.personality.fetch_and(!personality::CLEAR_ON_SETID, Relaxed);
     }
     let randomize = task.personality.load(Relaxed) & personality::ADDR_NO_RANDOMIZE == 0;
@@ -208,9 +251,7 @@ fn replace(cx: &mut Cx, program: &Program, name: &[u8], image: &Image, raised: O
     let loaded = image.load(&mm)?;
     let vdso = load::map_vdso(&mm)?;
 
-    let cred = raised.as_ref().map_or(cx.cred(), |r| &r.cred).clone();
-    let secure = raised.as_ref().is_some_and(|r| r.secure);
-    let auxv = auxv(&loaded, vdso, &cred, secure);
+    let auxv = auxv(&loaded, vdso, &after.cred, after.secure);
     let shift = if randomize { u64::from(u16::from_le_bytes(random())) } else { 0 };
     let stack = stack::build(top.0, shift, &program.argv, &program.envp, name, &random(), &auxv)?;
     mm.write_bytes(machine::VirtAddr(stack.sp), &stack.bytes)?;
@@ -226,12 +267,21 @@ fn replace(cx: &mut Cx, program: &Program, name: &[u8], image: &Image, raised: O
     crate::futex::enter_memory(cx);
     process.set_auxv(stack.bytes.get(stack.auxv.1..stack.auxv.2).unwrap_or_default().into());
     fresh_start(cx, &process, &task);
-    task.set_comm(name.rsplit(|b| *b == b'/').next().unwrap_or(name));
+    match program.by_descriptor {
+        true => program.file.path().dentry.with_name(|name| task.set_comm(name)),
+        false => task.set_comm(name.rsplit(|b| *b == b'/').next().unwrap_or(name)),
+    }
     if let Some(thread) = task.thread() {
         thread.set_name(&task.comm());
     }
     process.set_exe(Some(program.file.clone()));
-    commit_creds(cx, &process, cred, secure);
+    // Linux asks the ids from before the exec here; a change of them is judged by `set_cred`.
+    let old = cx.cred();
+    let open = readable && old.euid == old.uid && old.egid == old.gid;
+    process.dumpable.store(if open { 1 } else { suid_dumpable() }, Relaxed);
+    if !Arc::ptr_eq(&after.cred, cx.cred()) {
+        cx.set_cred(after.cred);
+    }
     {
         let mut family = process.family();
         family.has_execed = true;
@@ -272,22 +322,6 @@ fn fresh_start(cx: &mut Cx, process: &Arc<Process>, task: &Arc<Task>) {
     task.personality.fetch_and(!personality::READ_IMPLIES_EXEC, Relaxed);
 }
 
-fn commit_creds(cx: &mut Cx, process: &Process, cred: Arc<Cred>, secure: bool) {
-    if secure {
-        cx.task.pdeath_signal.store(0, Relaxed);
-    }
-    let readable = cred.euid == cred.uid && cred.egid == cred.gid;
-    process.dumpable.store(u8::from(readable && !secure), Relaxed);
-    let mut cred = cred;
-    let after = creds::after_exec(&cred);
-    if *cred != after {
-        cred = Arc::new(after);
-    }
-    if !Arc::ptr_eq(&cred, cx.cred()) {
-        cx.set_cred(cred);
-    }
-}
-
 pub(crate) fn limits_of(process: &Process) -> Limits {
     let l = &process.limits;
     Limits {
@@ -306,6 +340,7 @@ pub fn min_signal_stack() -> u64 {
 
 fn auxv(loaded: &load::Loaded, vdso: Option<u64>, cred: &Cred, secure: bool) -> SmallVec<[(u64, u64); 24]> {
     let (hwcap, hwcap2) = machine::cpu::info().hwcap;
+    let ns = &cred.user_ns;
     let mut v = SmallVec::new();
     v.extend(vdso.map(|at| (AT_SYSINFO_EHDR, at)));
     v.extend([
@@ -319,10 +354,10 @@ fn auxv(loaded: &load::Loaded, vdso: Option<u64>, cred: &Cred, secure: bool) -> 
         (AT_BASE, loaded.base),
         (AT_FLAGS, 0),
         (AT_ENTRY, loaded.entry),
-        (AT_UID, u64::from(cred.uid)),
-        (AT_EUID, u64::from(cred.euid)),
-        (AT_GID, u64::from(cred.gid)),
-        (AT_EGID, u64::from(cred.egid)),
+        (AT_UID, ns.show_uid(cred.uid).into()),
+        (AT_EUID, ns.show_uid(cred.euid).into()),
+        (AT_GID, ns.show_gid(cred.gid).into()),
+        (AT_EGID, ns.show_gid(cred.egid).into()),
         (AT_SECURE, u64::from(secure)),
         (AT_HWCAP2, hwcap2),
         (AT_RSEQ_FEATURE_SIZE, rseq::FEATURE_SIZE),
