@@ -8,6 +8,7 @@ pub mod errno;
 pub mod fcntl;
 pub mod futex;
 pub mod inotify;
+pub mod ipc;
 pub mod mman;
 pub mod mount;
 pub mod personality;

@@ -15,6 +15,7 @@ pub mod file;
 pub mod futex;
 pub mod inotify;
 pub mod io;
+pub mod ipc;
 mod lock;
 pub mod mem;
 pub mod misc;

@@ -20,6 +20,10 @@ pub trait MappedFile: Send + Sync {
     fn may_observe(&self) -> bool {
         true
     }
+    /// An area shows it from now on: once for each mapping made, and for each copy that fork makes.
+    fn mapped(&self) {}
+    /// The last part of such an area is gone. Called without the lock of the address space.
+    fn unmapped(&self) {}
     /// A page of a shared mapping is about to become writable: time stamps, frozen file systems.
     fn mkwrite(&self) -> Result<(), Errno> {
         Ok(())

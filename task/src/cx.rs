@@ -40,6 +40,8 @@ pub struct Cx {
     pub(crate) seccomp: crate::seccomp::Seen,
     /// A change of user left its new user with more threads than RLIMIT_NPROC: the next execve fails.
     pub(crate) too_many_tasks: bool,
+    /// What System V IPC keeps for the thread; its end acts by being dropped.
+    pub sysv: crate::sysv::Sysv,
     /// The wait status this thread ends with, once it has asked to.
     pub(crate) ending: i32,
 }
@@ -58,6 +60,7 @@ impl Cx {
             sud: crate::sud::Sud::default(),
             seccomp: crate::seccomp::Seen::default(),
             too_many_tasks: false,
+            sysv: crate::sysv::Sysv::default(),
             ending: 0,
         }
     }

@@ -166,6 +166,7 @@ fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>, room: Rese
     if !f.contains(F::VM) {
         rseq::inherit(&mut child, cx);
     }
+    child.sysv = cx.sysv.fork(f.contains(F::SYSVSEM));
     let set_tid = if f.contains(F::CHILD_SETTID) { req.child_tid } else { 0 };
     let pidfd = tell_parent(cx, req, tid, &task)?;
     let name = core::str::from_utf8(&comm).unwrap_or_default().trim_end_matches('\0');

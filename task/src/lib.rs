@@ -44,6 +44,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod signalfd;
 pub mod sud;
+pub mod sysv;
 pub mod task;
 pub mod timers;
 pub mod tree;

@@ -1,6 +1,6 @@
 //! `/proc`: processes and the state of the machine as text (proc(5)).
 //!
-//! - [`root`] is the root directory's table, [`system`] its files, [`sysctl`] the tree `/proc/sys`;
+//! - [`root`] is the root directory's table, [`system`] its files, [`sysctl`] the tree `/proc/sys`, [`sysvipc`] what System V IPC shows;
 //! - [`pid`] is the directory of a process or thread, one module a group of its files;
 //! - [`node`], [`dir`] and [`file`] are inodes, listings and open files; [`text`] builds texts.
 //!
@@ -22,6 +22,7 @@ pub mod pid;
 pub mod root;
 pub mod sysctl;
 pub mod system;
+pub mod sysvipc;
 pub mod text;
 
 use abi::Errno;

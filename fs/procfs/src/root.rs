@@ -81,6 +81,7 @@ pub static ENTRIES: &[Entry] = &[
     Entry::read("stat", system::stat),
     Entry::read("swaps", system::swaps),
     Entry::Dir("sys", sysctl::ENTRIES),
+    Entry::Dir("sysvipc", crate::sysvipc::ENTRIES),
     Entry::Link("thread-self", thread_self_link),
     Entry::Dir("tty", &[]),
     Entry::read("uptime", system::uptime),

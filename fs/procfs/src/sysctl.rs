@@ -2,6 +2,7 @@
 
 use crate::file::parse_number;
 use crate::root::Entry;
+use crate::sysvipc;
 use crate::text::Text;
 use abi::Errno;
 use machine::sync::Once;
@@ -32,6 +33,10 @@ static KERNEL: &[Entry] = &[
     fixed!("core_pattern", "core"),
     Entry::write("domainname", |out| name(out, 5), |input| set_name(input, uts::set_domainname)),
     Entry::write("hostname", |out| name(out, 1), |input| set_name(input, uts::set_hostname)),
+    sysvipc::MSG_NEXT_ID,
+    sysvipc::MSGMAX,
+    sysvipc::MSGMNB,
+    sysvipc::MSGMNI,
     fixed!("ngroups_max", "65536"),
     Entry::read("osrelease", |out| name(out, 2)),
     Entry::read("ostype", |out| name(out, 0)),
@@ -48,6 +53,13 @@ static KERNEL: &[Entry] = &[
             Entry::write("actions_logged", |out| names(out, seccomp::logged()), seccomp::set_logged),
         ],
     ),
+    sysvipc::SEM,
+    sysvipc::SEM_NEXT_ID,
+    sysvipc::SHM_NEXT_ID,
+    sysvipc::SHM_RMID_FORCED,
+    sysvipc::SHMALL,
+    sysvipc::SHMMAX,
+    sysvipc::SHMMNI,
     Entry::read("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
     Entry::read("version", |out| name(out, 3)),
 ];

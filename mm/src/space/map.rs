@@ -143,6 +143,7 @@ impl Mm {
     ) -> Result<Arc<Object>, Errno> {
         let writer = flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE);
         let link = file.cache().link(&self.aspace, start, pgoff, pages, writer)?;
+        file.mapped();
         Ok(Arc::new(Object::File { file, link }))
     }
 

@@ -30,7 +30,7 @@ mod types;
 mod vma;
 
 pub use layout::set_random_source;
-pub use shared::SharedMemory;
+pub use shared::{Promise, SharedMemory};
 pub use types::{Access, FaultError, FutexKey, Layout, Limits, MapRequest, MmStats, VmaInfo, VmaName};
 
 use crate::{commit, frames};

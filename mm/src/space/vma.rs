@@ -62,6 +62,14 @@ pub enum Object {
     Special { name: &'static str, frames: Vec<Frame> },
 }
 
+impl Drop for Object {
+    fn drop(&mut self) {
+        if let Object::File { file, .. } = self {
+            file.unmapped();
+        }
+    }
+}
+
 /// An area `[start, end)`; `start` is its key in the map.
 #[derive(Clone)]
 pub struct Vma {

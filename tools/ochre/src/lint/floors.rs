@@ -14,6 +14,7 @@ const FLOORS: [(&str, u32); 22] = [
     ("vfs", 3),
     ("random", 3),
     ("events", 4),
+    ("ipc", 4),
     ("tty", 4),
     // Shows processes, so it lies above them.
     ("fs/procfs", 6),
