@@ -14,6 +14,7 @@ pub mod mount;
 pub mod personality;
 pub mod poll;
 pub mod prctl;
+pub mod ptrace;
 pub mod resource;
 pub mod sched;
 pub mod seccomp;

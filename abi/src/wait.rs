@@ -42,5 +42,10 @@ pub const fn stopped(signal: u8) -> i32 {
     (signal as i32) << 8 | 0x7f
 }
 
+/// Status word of a tracee in a stop; the code is a signal and above it an event.
+pub const fn stopped_by(code: i32) -> i32 {
+    code << 8 | 0x7f
+}
+
 /// Status word of a continued child.
 pub const CONTINUED: i32 = 0xffff;

@@ -24,6 +24,7 @@ pub mod path;
 pub mod pipe;
 pub mod prctl;
 pub mod process;
+pub mod ptrace;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

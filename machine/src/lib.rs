@@ -11,6 +11,7 @@ pub mod aspace;
 pub mod boot;
 pub mod console;
 pub mod cpu;
+pub mod debug;
 pub mod entropy;
 pub mod log;
 mod logring;

@@ -41,7 +41,7 @@ pub enum Exit {
     Exception {
         /// x86 vector (0 #DE, 1 #DB, 3 #BP, 4 #OF, 6 #UD, 13 #GP, 16 #MF, 17 #AC, 19 #XM, ...).
         vector: u8,
-        /// Error code pushed by the CPU, 0 if none.
+        /// Error code pushed by the CPU, 0 if none. For #DB the reasons, as in DR6 but with 0 for "no".
         code: u64,
     },
     /// An interrupt was taken and handled; look for signals and rescheduling.

@@ -6,7 +6,8 @@
 
 use crate::run::Dispatch;
 use crate::seccomp::{self, Verdict};
-use crate::{Cx, sud};
+use crate::trace::report;
+use crate::{Cx, sud, work};
 
 /// Syscall user dispatch is on.
 pub const SUD: u32 = 1;
@@ -27,8 +28,20 @@ pub(crate) fn call(cx: &mut Cx, dispatch: Dispatch) -> i64 {
     if bits & SUD != 0 && sud::takes(cx) {
         return cx.user.regs.orig_rax as i64;
     }
-    if bits & SECCOMP != 0 && seccomp::check(cx) == Verdict::Skip {
-        return cx.user.regs.rax as i64;
+    if bits & (TRACE | EMU) != 0 && (report::call_entry(cx) || bits & EMU != 0) {
+        return leave(cx, None);
     }
-    dispatch(cx)
+    if bits & SECCOMP != 0 && seccomp::check(cx) == Verdict::Skip {
+        return leave(cx, None);
+    }
+    // Tracers and filters skip a call by giving it the number -1; its result is what they have put there.
+    let result = if cx.user.regs.orig_rax as i32 == -1 { None } else { Some(dispatch(cx)) };
+    leave(cx, result)
+}
+
+fn leave(cx: &mut Cx, result: Option<i64>) -> i64 {
+    if cx.task.entry.has(TRACE | STEP) {
+        cx.task.work.set(work::CALL_EXIT);
+    }
+    result.unwrap_or(cx.user.regs.rax as i64)
 }

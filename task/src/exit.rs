@@ -6,9 +6,11 @@
 use crate::process::{Life, Process};
 use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
+use crate::trace::{self, link, report};
 use crate::tree::{self, Tree};
-use crate::{Cx, cgroup, futex, jobs, usage, work};
+use crate::{Cx, cgroup, futex, jobs, usage, wait, work};
 use abi::futex::BITSET_MATCH_ANY;
+use abi::ptrace::Event;
 use abi::signal::{SigInfo, Signal, si};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,6 +36,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     if let Some(thread) = task.thread() {
         thread.clear_flags(Flags::FATAL | Flags::INTERRUPTED);
     }
+    report::event(&mut cx, Event::Exit, status as u64);
     release_memory(&mut cx);
     let rss = usage::peak_rss_kib(cx.mm());
     drop(cx);
@@ -44,9 +47,13 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     let mut sum = task.sum();
     sum.counts.maxrss = rss;
     process.usage().add_thread(&sum);
+    link::tracer_ends(&task);
     let (last, status, stopped) = {
         let mut state = process.sig();
         state.threads.retain(|t| !Arc::ptr_eq(t, &task));
+        if let Some(trace) = task.trace() {
+            trace::stop::leave_group_stop(&mut state, &mut trace.lock());
+        }
         crate::signal::mask::hand_over(&task, &state, state.pending.set());
         let stopped = stop::check_complete(&mut state);
         (state.threads.is_empty(), state.group_exit.unwrap_or(status), stopped)
@@ -65,7 +72,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
         let gone = {
             let mut tree = tree::lock();
             parent_thread_gone(&process, &task);
-            if task.is_leader() { None } else { tree.remove_task(task.tid()) }
+            leave_tree(&mut tree, &task, status)
         };
         drop(gone);
     }
@@ -107,11 +114,9 @@ fn end_process(process: &Arc<Process>, last: &Arc<Task>, status: i32) {
         parent_thread_gone(process, last);
         hang_up_orphans(&tree, process);
         process.family().life = Life::Zombie;
-        let gone = if last.is_leader() { None } else { tree.remove_task(last.tid()) };
+        let gone = leave_tree(&mut tree, last, status);
         let mut dead = adopted_dead;
-        if notify_parent(process) {
-            dead.push(reap(&mut tree, process));
-        }
+        dead.extend(announce(&mut tree, process));
         (gone, dead)
     };
     process.exit_wait.wake_all();
@@ -121,12 +126,58 @@ fn end_process(process: &Arc<Process>, last: &Arc<Task>, status: i32) {
     drop((gone, dead));
 }
 
+/// The number of a thread that has ended is free, unless it leads its group or a tracer is still to ask about it.
+fn leave_tree(tree: &mut SpinGuard<'_, Tree>, task: &Arc<Task>, status: i32) -> Option<Arc<Task>> {
+    if task.is_leader() {
+        None
+    } else if link::keep_dead(task, status) {
+        link::tell_of_death(task, status);
+        None
+    } else {
+        tree.remove_task(task.tid())
+    }
+}
+
+/// Tells whoever is to know first that a process is a zombie: its tracer, else its parent. Gives the process when nobody wants
+/// to wait for it.
+pub(crate) fn announce(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Option<Reaped> {
+    if process.is_held() {
+        return None;
+    }
+    let tracer = if process.has_tracees() { tree.task(process.pid()).and_then(|t| t.tracer()) } else { None };
+    let Some(tracer) = tracer else {
+        return notify_parent(process).then(|| reap(tree, process));
+    };
+    let own = process.parent().is_some_and(|p| Arc::ptr_eq(&p, tracer.process()));
+    let signal = if own { process.family().exit_signal } else { Some(Signal::CHLD) };
+    if let Some(signal) = signal {
+        tell_of_end(tracer.process(), signal, process.pid(), process, process.exit_status());
+    }
+    tracer.process().child_wait.wake_all();
+    None
+}
+
+/// Sends `to` the signal that the process, or a thread of it, has ended.
+pub(crate) fn tell_of_end(to: &Arc<Process>, sig: Signal, tid: i32, process: &Arc<Process>, status: i32) {
+    let (code, value) = wait::ended(status);
+    let (utime, stime) = process.times_in_ticks();
+    let uid = process.last_cred().uid;
+    let info = SigInfo::child(sig, code, tid as u32, uid, value, utime, stime);
+    // A queue too full for it loses the signal, as it would another instance of it.
+    let _ = send_process(to, sig, &info);
+}
+
 /// A process that has left the tree, to be dropped without the lock.
 pub(crate) type Reaped = (Arc<Process>, Option<Arc<Task>>);
 
 /// Takes a zombie out of the tree.
 pub(crate) fn reap(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Reaped {
     process.family().life = Life::Gone;
+    if process.has_tracees()
+        && let Some(leader) = tree.task(process.pid()).cloned()
+    {
+        link::forget(&leader);
+    }
     if let Some(parent) = process.parent() {
         parent.family().children.retain(|c| !Arc::ptr_eq(c, process));
     }
@@ -143,16 +194,7 @@ fn notify_parent(process: &Arc<Process>) -> bool {
     let Some(parent) = parent else { return true };
     let (vanish, tell) = if exit_signal == Some(Signal::CHLD) { parent.sig().hand.child_exit() } else { (false, true) };
     if let Some(sig) = exit_signal.filter(|_| tell) {
-        let status = process.exit_status();
-        let (code, value) = match status & 0x7f {
-            0 => (si::CLD_EXITED, status >> 8 & 0xff),
-            signal => (si::CLD_KILLED, signal),
-        };
-        let (utime, stime) = process.times_in_ticks();
-        let uid = process.last_cred().uid;
-        let info = SigInfo::child(sig, code, process.pid() as u32, uid, value, utime, stime);
-        // A queue too full for it loses the signal, as it would another instance of it.
-        let _ = send_process(&parent, sig, &info);
+        tell_of_end(&parent, sig, process.pid(), process, process.exit_status());
     }
     parent.child_wait.wake_all();
     vanish
@@ -196,8 +238,8 @@ fn give_away_children(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) ->
         };
         to.family().children.push(child.clone());
         send_pdeath(&child);
-        if zombie && notify_parent(&child) {
-            dead.push(reap(tree, &child));
+        if zombie {
+            dead.extend(announce(tree, &child));
         }
         orphaned_by(tree, process, &child);
     }

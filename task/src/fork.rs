@@ -7,9 +7,11 @@ use crate::cx::Cx;
 use crate::limits::Limits;
 use crate::process::{Parts, Process};
 use crate::task::{Handles, Task};
+use crate::trace::{link, report};
 use crate::users::UserCounts;
 use crate::{pidfd, rseq, run, seccomp, tree, work};
 use abi::Errno;
+use abi::ptrace::Event;
 use abi::resource::Resource;
 use abi::sched::CloneFlags;
 use abi::signal::Signal;
@@ -94,18 +96,25 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
             None => tree.next_number()?,
         }
     };
-    let made = build(cx, req, tid, user, room);
+    let event = traced_event(cx, req);
+    let made = build(cx, req, tid, user, room, event);
     tree::lock().settle(tid);
     let (task, vfork) = made?;
     if let Some(thread) = task.thread() {
         thread.start();
     }
     drop(task);
+    if let Some(event) = event {
+        report::event(cx, event, tid as u64);
+    }
     if let Some(done) = vfork {
         // Killed while waiting: the child keeps the address space alive by itself.
         cgroup::freezer::parked(&cx.task);
-        let _ = done.wait_killable();
+        let freed = done.wait_killable();
         cgroup::freezer::unparked(&cx.task);
+        if freed.is_ok() {
+            report::event(cx, Event::VforkDone, tid as u64);
+        }
     }
     Ok(tid)
 }
@@ -121,6 +130,19 @@ fn named_group(cx: &Cx, req: &Request, fd: i32) -> Result<Arc<Cgroup>, Errno> {
     let whole = !req.flags.contains(CloneFlags::THREAD);
     cgroup::attach::permit(&cx.task.cgroup(), &group, whole, cx.cred(), &cgroup::seen_from())?;
     Ok(group)
+}
+
+/// The event that the tracer of a traced parent has asked for.
+fn traced_event(cx: &Cx, req: &Request) -> Option<Event> {
+    if req.flags.contains(CloneFlags::UNTRACED) {
+        return None;
+    }
+    let event = match req.exit_signal {
+        _ if req.flags.contains(CloneFlags::VFORK) => Event::Vfork,
+        Some(Signal::CHLD) => Event::Fork,
+        _ => Event::Clone,
+    };
+    report::wants(cx, event).then_some(event)
 }
 
 fn check_count(cx: &mut Cx, user: &UserCounts) -> Result<(), Errno> {
@@ -143,7 +165,14 @@ pub fn max_tasks() -> usize {
 
 type Made = (Arc<Task>, Option<Arc<Completion>>);
 
-fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>, room: Reservation) -> Result<Made, Errno> {
+fn build(
+    cx: &mut Cx,
+    req: &Request,
+    tid: i32,
+    user: Arc<UserCounts>,
+    room: Reservation,
+    event: Option<Event>,
+) -> Result<Made, Errno> {
     use CloneFlags as F;
     let f = req.flags;
     let handles = child_handles(cx, f)?;
@@ -189,7 +218,11 @@ fn build(cx: &mut Cx, req: &Request, tid: i32, user: Arc<UserCounts>, room: Rese
         task.set_vfork(done.clone());
         done
     });
-    enter(cx, req, &task, &process, &parent, room).announce();
+    let followed = event.is_some() || f.contains(F::PTRACE);
+    enter(cx, req, &task, &process, &parent, room, followed).announce();
+    if followed {
+        link::first_signal(&task);
+    }
     Ok((task, vfork))
 }
 
@@ -281,9 +314,13 @@ fn enter(
     process: &Arc<Process>,
     me: &Arc<Process>,
     room: Reservation,
+    followed: bool,
 ) -> Joined {
     let mut tree = tree::lock();
     tree.add_task(task);
+    if followed {
+        link::follow(&tree, &cx.task, task);
+    }
     let joined = room.join(task, &cx.task);
     let is_thread = req.flags.contains(CloneFlags::THREAD);
     // Whoever kills a group holds the tree lock: a child either is seen by him or sees here what became of its parent.

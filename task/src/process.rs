@@ -10,7 +10,7 @@ use abi::signal::{SigSet, Signal};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use machine::sync::{SpinGuard, SpinLock};
 use sched::WaitQueue;
 use smallvec::SmallVec;
@@ -35,6 +35,8 @@ pub struct Family {
     pub parent_tid: i32,
     /// Oldest first, zombies included.
     pub children: Vec<Arc<Process>>,
+    /// Threads that this process's threads trace.
+    pub tracees: Vec<Arc<Task>>,
     /// Process group; it knows the session.
     pub group: Arc<Group>,
     /// Running, zombie or gone.
@@ -123,6 +125,10 @@ pub struct Process {
     pub(crate) signal_wait: WaitQueue,
     /// Its stopped threads sleep here, and an execve waiting for the others to end.
     pub(crate) stop_wait: WaitQueue,
+    /// Ended threads that tracers have not asked about: until they have, nobody is told of the end of the group.
+    held: AtomicUsize,
+    /// Its threads that are traced.
+    traced: AtomicUsize,
     /// Wait status once it is a zombie.
     exit_status: AtomicI32,
     start_ns: u64,
@@ -167,6 +173,7 @@ impl Process {
                 parent: parts.parent,
                 parent_tid: parts.parent_tid,
                 children: Vec::new(),
+                tracees: Vec::new(),
                 group: parts.group,
                 life: Life::Running,
                 exit_signal: parts.exit_signal,
@@ -189,6 +196,8 @@ impl Process {
             exit_wait: WaitQueue::new(),
             signal_wait: WaitQueue::new(),
             stop_wait: WaitQueue::new(),
+            held: AtomicUsize::new(0),
+            traced: AtomicUsize::new(0),
             exit_status: AtomicI32::new(0),
             start_ns: machine::time::now_ns(),
             usage: SpinLock::new(Usage::default()),
@@ -250,6 +259,28 @@ impl Process {
     }
     pub(crate) fn set_exit_status(&self, status: i32) {
         self.exit_status.store(status, Ordering::Release);
+    }
+    /// Some of its threads are traced.
+    pub(crate) fn has_tracees(&self) -> bool {
+        self.traced.load(Ordering::Acquire) != 0
+    }
+    pub(crate) fn count_tracees(&self, more: bool) {
+        if more {
+            self.traced.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.traced.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+    /// A tracer is still to ask about one of its ended threads.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire) != 0
+    }
+    pub(crate) fn hold(&self) {
+        self.held.fetch_add(1, Ordering::AcqRel);
+    }
+    /// One less; true when it was the last.
+    pub(crate) fn release_held(&self) -> bool {
+        self.held.fetch_sub(1, Ordering::AcqRel) == 1
     }
     /// Start on the monotonic clock.
     pub fn start_ns(&self) -> u64 {

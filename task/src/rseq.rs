@@ -1,10 +1,10 @@
 //! Restartable sequences (rseq(2)): a program's area that always names the CPU its thread runs on, and critical sections that are
 //! sent to their abort handler when the thread was moved or interrupted inside.
 
+use crate::task::on_switch;
 use crate::{Cx, work};
 use abi::Errno;
 use abi::signal::{SigInfo, Signal};
-use core::sync::atomic::Ordering;
 use machine::{USER_MAX, VirtAddr};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -41,6 +41,13 @@ pub struct Rseq {
     signature: u32,
     /// The CPU number the area shows.
     cpu: Option<u32>,
+}
+
+impl Rseq {
+    /// Area, its length and signature, for tracers.
+    pub fn configuration(&self) -> (u64, u32, u32) {
+        (self.area, self.len, self.signature)
+    }
 }
 
 /// rseq(2).
@@ -81,7 +88,11 @@ pub fn register(cx: &mut Cx, area: u64, len: u32, flags: u32, signature: u32) ->
 
 fn set(cx: &mut Cx, rseq: Rseq) {
     cx.rseq = rseq;
-    cx.task.has_rseq.store(rseq.area != 0, Ordering::Relaxed);
+    if rseq.area != 0 {
+        cx.task.on_switch.set(on_switch::RSEQ);
+    } else {
+        cx.task.on_switch.clear(on_switch::RSEQ);
+    }
 }
 
 /// Exec, and threads made with CLONE_VM, start without.

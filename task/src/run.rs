@@ -2,6 +2,7 @@
 
 use crate::signal::frame::Trap;
 use crate::signal::{Next, deliver, force};
+use crate::trace::{debug, report};
 use crate::{Cx, entry, exit, rseq, work};
 use abi::signal::{SigInfo, Signal, si};
 use machine::VirtAddr;
@@ -56,6 +57,9 @@ pub fn run(mut cx: Cx) {
 fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
     if !from_call {
         cx.user.regs.orig_rax = u64::MAX;
+    }
+    if cx.task.work.clear(work::CALL_EXIT) & (work::CALL_EXIT | work::EXIT) == work::CALL_EXIT && from_call {
+        report::call_exit(cx);
     }
     // rt_sigreturn leaves no call behind that could be restarted.
     let mut in_call = from_call && cx.user.regs.orig_rax != u64::MAX;
@@ -129,7 +133,10 @@ fn exception(cx: &mut Cx, vector: u8, code: u64) {
     let rip = cx.user.regs.rip;
     let info = match vector {
         0 => SigInfo::fault(Signal::FPE, si::FPE_INTDIV, rip),
-        1 => SigInfo::fault(Signal::TRAP, si::TRAP_TRACE, rip),
+        1 => match debug::struck(cx, code) {
+            Some(info) => info,
+            None => return,
+        },
         3 => SigInfo::kernel(Signal::TRAP),
         6 => SigInfo::fault(Signal::ILL, si::ILL_ILLOPN, rip),
         10..=12 => SigInfo::kernel(Signal::BUS),
@@ -141,6 +148,7 @@ fn exception(cx: &mut Cx, vector: u8, code: u64) {
         17 => SigInfo::fault(Signal::BUS, si::BUS_ADRALN, 0),
         _ => SigInfo::kernel(Signal::SEGV),
     };
+    let code = if vector == 1 { 0 } else { code };
     cx.signal.trap = Trap { number: u64::from(vector), code, cr2: cx.signal.trap.cr2 };
     if let Some(sig) = Signal::from_raw(info.signo) {
         force(cx, sig, &info);

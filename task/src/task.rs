@@ -22,6 +22,14 @@ pub type Comm = [u8; COMM_LEN];
 /// Work left for a thread to do on its way to user mode.
 pub type Note = Box<dyn FnOnce(&mut crate::Cx) + Send>;
 
+/// Bits of `Task::on_switch`.
+pub(crate) mod on_switch {
+    /// The registered restartable-sequence area must be brought up to date.
+    pub const RSEQ: u32 = 1;
+    /// Its tracer has set breakpoints.
+    pub const DEBUG: u32 = 2;
+}
+
 /// What a thread uses.
 #[derive(Clone)]
 pub struct Handles {
@@ -73,8 +81,8 @@ pub struct Task {
     pub timer_slack_ns: AtomicU64,
     /// Faults answered without and with I/O.
     pub faults: [AtomicU64; 2],
-    /// It registered a restartable-sequence area, to be brought up to date after each switch.
-    pub(crate) has_rseq: AtomicBool,
+    /// What there is to do when it is switched to ([`on_switch`]).
+    pub(crate) on_switch: Work,
     /// The thread's own mask while sigtimedwait has opened it.
     pub(crate) awaited: AtomicU64,
     stopped: AtomicBool,
@@ -88,6 +96,7 @@ pub struct Task {
     pub(crate) frozen: AtomicBool,
     /// It waits where it cannot reach user mode, which is as good as frozen ([`crate::cgroup::freezer`]).
     pub(crate) parked: AtomicBool,
+    pub(crate) trace: Once<Box<crate::trace::Trace>>,
     /// Children start with the default scheduling policy (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
 }
@@ -128,7 +137,7 @@ impl Task {
             personality: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(DEFAULT_TIMER_SLACK_NS),
             faults: [const { AtomicU64::new(0) }; 2],
-            has_rseq: AtomicBool::new(false),
+            on_switch: Work::new(),
             awaited: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             robust_list: AtomicU64::new(0),
@@ -136,6 +145,7 @@ impl Task {
             seat: SpinLock::new(Seat::new(group)),
             frozen: AtomicBool::new(false),
             parked: AtomicBool::new(false),
+            trace: Once::new(),
             reset_on_fork: AtomicBool::new(false),
         }
     }
@@ -311,8 +321,13 @@ impl ThreadExt for Task {
         if let Some(h) = self.shared.lock().handles.as_ref() {
             h.mm.activate();
         }
-        if self.has_rseq.load(Ordering::Relaxed) {
-            self.work.set(work::RSEQ);
+        if self.on_switch.any() {
+            if self.on_switch.has(on_switch::RSEQ) {
+                self.work.set(work::RSEQ);
+            }
+            if self.on_switch.has(on_switch::DEBUG) {
+                crate::trace::debug::switch_in(self);
+            }
         }
     }
 }

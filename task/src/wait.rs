@@ -1,8 +1,9 @@
 //! Waiting for children: wait4(2) and waitid(2).
 
 use crate::process::{Life, Process};
+use crate::trace::wait::{self as trace, Traced};
 use crate::usage::Sum;
-use crate::{Cx, exit, tree};
+use crate::{Cx, Task, exit, tree};
 use abi::Errno;
 use abi::signal::{Signal, si};
 use abi::wait::{CONTINUED, WaitOptions, stopped};
@@ -40,49 +41,80 @@ pub struct Report {
 
 /// Waits as the options say; `Ok(None)` with NOHANG when nothing has happened.
 pub fn wait(cx: &Cx, which: &Which, options: WaitOptions) -> Result<Option<Report>, Errno> {
-    let me = cx.process();
-    let tid = cx.task.tid();
     // The common case, something to report, without the wait queue.
-    if let Some(done) = scan(me, tid, which, options) {
+    if let Some(done) = scan(cx, which, options) {
         return done.map(Some);
     }
     if options.contains(WaitOptions::NOHANG) {
         return Ok(None);
     }
-    me.child_wait.wait_interruptible(|| scan(me, tid, which, options))?.map(Some)
+    cx.process().child_wait.wait_interruptible(|| scan(cx, which, options))?.map(Some)
 }
 
-/// Looks through the children once; `None` when some may still do what is waited for.
-fn scan(me: &Arc<Process>, tid: i32, which: &Which, options: WaitOptions) -> Option<Result<Report, Errno>> {
+/// Who there is something to tell of.
+enum Found {
+    Child(Arc<Process>),
+    Tracee(Arc<Task>),
+}
+
+/// Looks through the children and the tracees once; `None` when some may still do what is waited for.
+fn scan(cx: &Cx, which: &Which, options: WaitOptions) -> Option<Result<Report, Errno>> {
+    let me = cx.process();
     let mut tree = tree::lock();
     let mut any = false;
     let mut found = None;
     {
         let family = me.family();
-        for child in family.children.iter().filter(|c| eligible(c, tid, which, options)) {
+        for child in family.children.iter().filter(|c| eligible(c, cx.task.tid(), which, options)) {
             any = true;
-            if let Some(report) = look(child, options) {
-                found = Some((child.clone(), report));
+            if let Some(report) = look(child, options, trace::of_child(&tree, me, child)) {
+                found = Some((Found::Child(child.clone()), report));
                 break;
             }
             if matches!(which, Which::Pid(_) | Which::Process(_)) {
                 break;
             }
         }
+        for task in family.tracees.iter().filter(|t| found.is_none() && trace::eligible(cx, t, which, options)) {
+            any = true;
+            if let Some(report) = trace::look(task, options) {
+                found = Some((Found::Tracee(task.clone()), report));
+                break;
+            }
+        }
     }
-    let Some((child, report)) = found else {
+    let Some((who, report)) = found else {
         return if any { None } else { Some(Err(Errno::ECHILD)) };
     };
-    let exited = matches!(report.code, si::CLD_EXITED | si::CLD_KILLED);
+    let exited = matches!(report.code, si::CLD_EXITED | si::CLD_KILLED | si::CLD_DUMPED);
     if exited && !options.contains(WaitOptions::NOWAIT) {
-        let own = child.usage().dead_threads;
-        me.usage().add_child(&own, &child.children_sum());
-        let gone = exit::reap(&mut tree, &child);
-        drop(tree);
-        child.exit_wait.wake_all();
-        drop(gone);
+        match who {
+            Found::Child(child) => {
+                let own = child.usage().dead_threads;
+                me.usage().add_child(&own, &child.children_sum());
+                let gone = exit::reap(&mut tree, &child);
+                drop(tree);
+                child.exit_wait.wake_all();
+                drop(gone);
+            }
+            Found::Tracee(task) => {
+                let gone = trace::release(&mut tree, &task);
+                drop(tree);
+                task.process().exit_wait.wake_all();
+                drop(gone);
+            }
+        }
     }
     Some(Ok(report))
+}
+
+/// `CLD_*` and `si_status` of a wait status.
+pub(crate) fn ended(status: i32) -> (i32, i32) {
+    match status & 0x7f {
+        0 => (si::CLD_EXITED, status >> 8 & 0xff),
+        signal if status & 0x80 != 0 => (si::CLD_DUMPED, signal),
+        signal => (si::CLD_KILLED, signal),
+    }
 }
 
 fn eligible(child: &Arc<Process>, tid: i32, which: &Which, options: WaitOptions) -> bool {
@@ -104,7 +136,7 @@ fn eligible(child: &Arc<Process>, tid: i32, which: &Which, options: WaitOptions)
 }
 
 /// What there is to report of one child.
-fn look(child: &Arc<Process>, options: WaitOptions) -> Option<Report> {
+fn look(child: &Arc<Process>, options: WaitOptions, traced: Traced) -> Option<Report> {
     let keep = options.contains(WaitOptions::NOWAIT);
     let life = child.life();
     let make = |status: i32, code: i32, value: i32| {
@@ -114,21 +146,22 @@ fn look(child: &Arc<Process>, options: WaitOptions) -> Option<Report> {
         Some(Report { pid: child.pid(), uid, status, code, value, usage })
     };
     if life == Life::Zombie {
-        if !options.contains(WaitOptions::EXITED) {
+        // Its tracers are asked first.
+        if !options.contains(WaitOptions::EXITED) || traced == Traced::Elsewhere || child.is_held() {
             return None;
         }
         let status = child.exit_status();
-        return match status & 0x7f {
-            0 => make(status, si::CLD_EXITED, status >> 8 & 0xff),
-            signal => make(status, si::CLD_KILLED, signal),
-        };
+        let (code, value) = ended(status);
+        return make(status, code, value);
     }
     if life != Life::Running {
         return None;
     }
     let (stop, cont) = {
         let mut state = child.sig();
-        let stop = state.stop_report.filter(|_| options.contains(WaitOptions::STOPPED));
+        // Who traces its own child hears of the stops of threads.
+        let wants_stop = options.contains(WaitOptions::STOPPED) && traced != Traced::Here;
+        let stop = state.stop_report.filter(|_| wants_stop);
         let cont = stop.is_none() && state.cont_report && options.contains(WaitOptions::CONTINUED);
         if stop.is_some() && !keep {
             state.stop_report = None;

@@ -15,6 +15,9 @@ pub const RESTORE_MASK: u32 = 16;
 /// Its control group is freezing: park instead of going on.
 pub const FREEZE: u32 = 1 << 12;
 
+/// The tracer wants to see the end of the call.
+pub const CALL_EXIT: u32 = 1 << 8;
+
 /// The flag word.
 #[derive(Default)]
 pub struct Work(AtomicU32);

@@ -104,6 +104,7 @@ crate::table::syscall_table! {
     98 getrusage(who: Int, usage: Ptr) => calls::process::getrusage; Full; "getrusage(2)"; "cases/dev: gcc-compile-and-run"
     99 sysinfo(info: Ptr) => calls::misc::sysinfo; Full; "sysinfo(2)"; "cases/shell: bash-loops"
     100 times(buf: Ptr) => calls::time::times; Full; "times(2)"; "hostile: fuzz-calls"
+    101 ptrace(request: Int, pid: Pid, addr: Ptr, data: Ptr) => calls::ptrace::ptrace; Full; "ptrace(2)"; "cases/trace: strace"
     102 getuid() => calls::cred::getuid; Full; "getuid(2)"; "cases/shell: bash-loops"
     104 getgid() => calls::cred::getgid; Full; "getgid(2)"; "cases/shell: bash-loops"
     105 setuid(uid: Int) => calls::cred::setuid; Full; "setuid(2)"; "hostile: fuzz-calls"

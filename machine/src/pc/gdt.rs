@@ -16,6 +16,7 @@ const TSS_SEL: u16 = 0x40;
 pub const IST_DOUBLE_FAULT: u8 = 1;
 pub const IST_NMI: u8 = 2;
 pub const IST_MACHINE_CHECK: u8 = 3;
+pub const IST_DEBUG: u8 = 4;
 
 /// The hardware's 64-bit task state segment, placed so that `rsp0` is aligned.
 #[repr(C, align(8))]
@@ -74,11 +75,11 @@ pub struct TablePtr {
 }
 
 /// Loads this CPU's descriptor tables. `ist` are the tops of its interrupt stacks.
-pub fn load(cpu: &'static Cpu, ist: [u64; 3]) {
+pub fn load(cpu: &'static Cpu, ist: [u64; 4]) {
     // SAFETY: only this CPU touches its own block, interrupts are off, and the tables live as long as the block.
     unsafe {
         let tss = &mut *cpu.tss.get();
-        tss.ist[..3].copy_from_slice(&ist);
+        tss.ist[..4].copy_from_slice(&ist);
         // The structure begins 4 bytes before the hardware's, to align `rsp0`.
         let base = core::ptr::from_ref(tss) as u64 + 4;
         let gdt = &mut *cpu.gdt.get();

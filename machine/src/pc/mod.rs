@@ -12,6 +12,7 @@ mod bootmem;
 mod copy;
 pub mod cpu;
 mod cpuinfo;
+pub mod debug;
 pub mod entropy;
 mod entry;
 mod features;

@@ -113,7 +113,8 @@ pub fn init_this_cpu(block: &'static cpu::Cpu) {
     // One stack serves the vectors that end in a panic.
     let fatal: &'static [u128] = Vec::leak(alloc::vec![0u128; 512]);
     let top = fatal.as_ptr_range().end as u64;
-    gdt::load(block, [top; 3]);
+    let debug: &'static [u128] = Vec::leak(alloc::vec![0u128; 256]);
+    gdt::load(block, [top, top, top, debug.as_ptr_range().end as u64]);
     traps::load();
     fpu::init_cpu();
     user::init_cpu();

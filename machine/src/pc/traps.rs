@@ -4,6 +4,7 @@
 //! `trap_common`. From user mode the CPU's frame lands in the running thread's `UserCtx::regs` (`Tss::rsp0` points to their end),
 //! the stub saves the other registers below it and *returns from* `user::enter` with vector and code: traps from user mode
 //! are handled by `user::run`, on its caller's stack. In kernel mode the stub calls [`kernel_trap`] on the current stack.
+//! Debug exceptions have a stack of their own on which user frames are moved on and others passed over ([`debug_trap`]).
 //! Fatal vectors (double fault, NMI, machine check) have stacks of their own and end in a panic.
 
 use super::cpu::{self, off};
@@ -43,6 +44,8 @@ trap_stubs:
     pushq $vec
     .if (vec == 2) || (vec == 8) || (vec == 18)
     jmp trap_fatal
+    .elseif vec == 1
+    jmp trap_debug
     .else
     jmp trap_common
     .endif
@@ -129,6 +132,61 @@ trap_common:
     add rsp, 16
     iretq
 
+    .global trap_debug
+trap_debug:
+    test byte ptr [rsp + 24], 3
+    jz 5f
+    swapgs                      // the frame goes where that of any other trap from user mode is
+    mov gs:[{scratch}], rax
+    mov rax, gs:[{rsp0}]
+    pop [rax - 56]
+    pop [rax - 48]
+    pop [rax - 40]
+    pop [rax - 32]
+    pop [rax - 24]
+    pop [rax - 16]
+    pop [rax - 8]
+    lea rsp, [rax - 56]
+    mov rax, gs:[{scratch}]
+    swapgs
+    jmp trap_common
+5:                              // GS may be anybody's: the handler does not use it
+    cld
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    mov rdi, rsp
+    call {debug_trap}
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    add rsp, 16
+    iretq
+
     .global trap_fatal
 trap_fatal:
     cld
@@ -160,7 +218,10 @@ trap_fatal:
 "#,
     kernel_rsp = const off::KERNEL_RSP,
     gs_base = const x86::MSR_GS_BASE,
+    scratch = const off::SCRATCH,
+    rsp0 = const off::RSP0,
     kernel_trap = sym kernel_trap,
+    debug_trap = sym debug_trap,
     fatal_trap = sym fatal_trap,
 );
 
@@ -214,6 +275,7 @@ pub fn init() {
             2 => gdt::IST_NMI,
             8 => gdt::IST_DOUBLE_FAULT,
             18 => gdt::IST_MACHINE_CHECK,
+            1 => gdt::IST_DEBUG,
             _ => 0,
         };
         let dpl: u64 = if v == 3 || v == 4 { 3 } else { 0 };
@@ -274,6 +336,15 @@ extern "C" fn kernel_trap(frame: &mut KernelFrame) {
         }
     }
     die(frame)
+}
+
+/// A debug exception in the kernel: a copy touched memory that its program watches, or such a trap was held back until the
+/// first instruction of an entry. Programs hear only of what they do themselves. Runs on a stack of its own, because the stack of
+/// the interrupted code may be a program's, and must not use GS.
+extern "C" fn debug_trap(frame: &mut KernelFrame) {
+    const TF: u64 = 0x100;
+    super::debug::take_status();
+    frame.flags &= !TF;
 }
 
 extern "C" fn fatal_trap(frame: &mut KernelFrame) -> ! {

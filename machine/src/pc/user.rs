@@ -222,6 +222,7 @@ fn trapped(vector: u8, code: u64) -> Exit {
             exec: code & 16 != 0,
             present: code & 1 != 0,
         }),
+        1 => Exit::Exception { vector, code: super::debug::take_status() },
         0..32 => Exit::Exception { vector, code },
         _ => {
             traps::interrupt(vector);

@@ -14,6 +14,7 @@ mod advise;
 mod areas;
 mod brk;
 mod fault;
+mod force;
 mod fork;
 mod info;
 mod layout;

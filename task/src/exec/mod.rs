@@ -14,10 +14,12 @@ pub mod stack;
 use crate::process::Process;
 use crate::signal::{hand, send};
 use crate::task::Task;
-use crate::{Cx, exit, rseq, sud, task, tree};
+use crate::trace::{link, report};
+use crate::{Cx, exit, rseq, sud, task, trace, tree};
 use abi::Errno;
 use abi::auxv::*;
 use abi::personality;
+use abi::ptrace::Event;
 use abi::resource::Resource;
 use abi::signal::{Signal, StackT};
 use alloc::sync::Arc;
@@ -140,11 +142,14 @@ pub fn execve(cx: &mut Cx, mut program: Program) -> Result<(), Errno> {
     let after = creds::for_exec(cx.cred(), &program.file, &ns, || who_could_meddle(cx))?;
     let readable = image.is_readable(cx.cred());
 
+    let tid = cx.task.tid();
     end_other_threads(cx)?;
     let done = replace(cx, &program, &name, &image, after, readable);
     if done.is_err() {
         // The old program cannot go on without its threads, and the new one is not there.
         cx.end_group(i32::from(Signal::SEGV.number()));
+    } else {
+        report::event(cx, Event::Exec, tid as u64);
     }
     done
 }
@@ -206,7 +211,8 @@ fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
     }
     let alone = process.stop_wait.wait_killable(|| {
         let state = process.sig();
-        (state.threads.len() == 1 || state.group_exit.is_some()).then_some(())
+        // Also for tracers to ask about those that have ended: their numbers name threads of this process.
+        (state.threads.len() == 1 && !process.is_held() || state.group_exit.is_some()).then_some(())
     });
     let mut old_leader = None;
     {
@@ -219,6 +225,9 @@ fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
         drop(state);
         if !me.is_leader() {
             old_leader = tree.replace_leader(me, process.pid());
+            if let Some(tracer) = old_leader.as_ref().and_then(link::forget) {
+                tracer.process().child_wait.wake_all();
+            }
         }
     }
     drop(old_leader);
@@ -312,6 +321,7 @@ fn fresh_start(cx: &mut Cx, process: &Arc<Process>, task: &Arc<Task>) {
     cx.restart = None;
     rseq::reset(cx);
     sud::set(cx, None);
+    trace::debug::clear(task);
     // Two references are our own: the thread's and the one others look at.
     if Arc::strong_count(cx.files()) > 2
         && let Ok(own) = cx.files().fork()

@@ -2,6 +2,7 @@
 
 use super::hand::{Default, default_action};
 use super::{frame, mask, send, stop};
+use crate::trace::{self, report};
 use crate::{Cx, cgroup, tree, work};
 use abi::Errno;
 use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
@@ -50,8 +51,13 @@ pub(crate) fn deliver(cx: &mut Cx, mut in_call: bool) -> Next {
     loop {
         match next_action(cx) {
             Step::Exit(status) => return Next::Exit(status),
+            // A tracer may have set the registers to those of an interrupted call, or to others.
+            Step::Again if cx.task.is_traced() => in_call = in_interrupted_call(cx),
             Step::Again => {}
             Step::Handler(action, info) => {
+                if cx.task.is_traced() {
+                    in_call = in_interrupted_call(cx);
+                }
                 if in_call {
                     restart(&mut cx.user.regs, Some(action.flags()));
                     in_call = false;
@@ -69,6 +75,10 @@ pub(crate) fn deliver(cx: &mut Cx, mut in_call: bool) -> Next {
         mask::set_blocked(&cx.task, old);
     }
     Next::User
+}
+
+fn in_interrupted_call(cx: &Cx) -> bool {
+    cx.user.regs.orig_rax != u64::MAX
 }
 
 enum Step {
@@ -92,9 +102,11 @@ fn next_action(cx: &mut Cx) -> Step {
         stop::tell_parent(&process, why);
         return Step::Again;
     }
-    if state.stop.is_some() {
+    if trace::must_stop(&cx.task, &state) {
         drop(state);
-        stop::park(cx);
+        if !report::job_trap(cx) {
+            stop::park(cx);
+        }
         return Step::Again;
     }
     if cx.task.work.has(work::FREEZE) {
@@ -108,10 +120,16 @@ fn next_action(cx: &mut Cx) -> Step {
         return Step::Again;
     }
     let wanted = SigSet(!cx.task.blocked().0);
-    let Some(taken) = mask::take_locked(&cx.task, &mut state, wanted) else {
+    let Some(mut taken) = mask::take_locked(&cx.task, &mut state, wanted) else {
         mask::recalculate(&cx.task, &state);
         return Step::None;
     };
+    if taken.info.signo != i32::from(Signal::KILL.number()) && cx.task.is_traced() {
+        drop(state);
+        let Some(chosen) = report::signal(cx, taken) else { return Step::Again };
+        taken = chosen;
+        state = process.sig();
+    }
     let Some(sig) = Signal::from_raw(taken.info.signo) else { return Step::Again };
     // Its sender has a last word, which may be that the signal is no longer meant; that takes locks that come before ours.
     let (mut state, info) = match taken.origin {
@@ -182,6 +200,7 @@ fn is_orphaned(cx: &Cx) -> bool {
 fn run_handler(cx: &mut Cx, action: &SigAction, info: &SigInfo) {
     let Some(sig) = Signal::from_raw(info.signo) else { return };
     crate::rseq::before_signal(cx);
+    let stepped = report::before_handler(cx);
     let old = cx.signal.saved_mask.take();
     if old.is_some() {
         cx.task.work.clear(work::RESTORE_MASK);
@@ -200,6 +219,9 @@ fn run_handler(cx: &mut Cx, action: &SigAction, info: &SigInfo) {
         new = new.with(sig);
     }
     mask::set_blocked(&cx.task, new);
+    if stepped {
+        report::handler_reached(cx);
+    }
 }
 
 /// Sends the thread a signal about its own instruction: it cannot be blocked or ignored away.

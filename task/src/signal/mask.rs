@@ -39,7 +39,7 @@ pub(crate) fn hand_over(task: &Task, state: &SigState, lost: SigSet) {
 pub(super) fn recalculate(task: &Task, state: &SigState) {
     let pending = task.private.lock().set().union(state.pending.set()).minus(task.blocked());
     let other = state.group_exit.is_some()
-        || state.stop.is_some()
+        || crate::trace::must_stop(task, state)
         || state.tell_parent.is_some()
         || state.exec_by.is_some_and(|tid| tid != task.tid());
     if !pending.is_empty() || other {
@@ -77,7 +77,21 @@ pub fn pending(cx: &Cx) -> SigSet {
     cx.task.private.lock().set().union(state.pending.set()).intersect(cx.task.blocked())
 }
 
+impl Task {
+    /// The pending signal number `at` of the group or of this thread, for its tracer.
+    pub fn peek_signal(&self, of_group: bool, at: usize) -> Option<SigInfo> {
+        let state = self.process().sig();
+        if of_group { state.pending.peek(at) } else { self.private.lock().peek(at) }
+    }
+}
+
 impl Cx {
+    /// Installs a mask for good, also in place of one that a call has set for its duration.
+    pub fn replace_mask(&mut self, mask: SigSet) {
+        self.signal.saved_mask = None;
+        self.task.work.clear(work::RESTORE_MASK);
+        set_blocked(&self.task, mask);
+    }
     /// Installs a mask for the duration of a call (ppoll, pselect, epoll_pwait, io_uring_enter).
     pub fn push_mask(&mut self, mask: SigSet) {
         self.signal.saved_mask = Some(self.task.blocked());
@@ -132,7 +146,7 @@ pub(super) fn take_locked(task: &Task, state: &mut SigState, set: SigSet) -> Opt
 }
 
 /// Lets the origin of a signal that was taken complete it; `None` if it is no longer meant. No signal lock is held.
-pub(super) fn finish(taken: Taken) -> Option<SigInfo> {
+pub(crate) fn finish(taken: Taken) -> Option<SigInfo> {
     let mut info = taken.info;
     match taken.origin {
         Some(origin) if !origin.taken(&mut info) => None,

@@ -124,6 +124,11 @@ impl Pending {
         })
     }
 
+    /// The entry number `at` in order of arrival, left where it is.
+    pub fn peek(&self, at: usize) -> Option<SigInfo> {
+        self.queue.get(at).map(|q| q.info)
+    }
+
     /// Forgets all instances of the signals in `set`.
     pub fn discard(&mut self, set: SigSet) {
         if self.set.intersect(set).is_empty() {

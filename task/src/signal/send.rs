@@ -95,7 +95,8 @@ fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, in
 
 /// A blocked signal is never ignored: its action may be another one when it is unblocked.
 fn is_ignored(to: &Process, state: &SigState, main: &Task, sig: Signal, code: i32) -> bool {
-    if main.blocked().has(sig) {
+    // Nor is one that a tracer wants to see.
+    if main.blocked().has(sig) || sig != Signal::KILL && main.is_traced() {
         return false;
     }
     // The first process gets only what it has a handler for, unless the kernel itself forces it.
@@ -121,7 +122,8 @@ fn complete(to: &Arc<Process>, state: &mut SigState, main: &Arc<Task>, only_main
     let action = state.hand.get(sig);
     let fatal = action.handler == SIG_DFL
         && matches!(default_action(sig), Default::Terminate | Default::Core)
-        && !chosen.awaited().has(sig);
+        && !chosen.awaited().has(sig)
+        && (sig == Signal::KILL || !chosen.is_traced());
     if fatal && (sig == Signal::KILL || !to.is_init()) {
         begin_group_exit(state, i32::from(sig.number()), None);
         return;

@@ -2,7 +2,7 @@
 
 use super::send::nudge;
 use crate::process::{Life, Process, SigState};
-use crate::{Cx, cgroup, tree};
+use crate::{Cx, Task, cgroup, trace, tree};
 use abi::signal::{SIG_IGN, SaFlags, SigInfo, Signal, si};
 use alloc::sync::Arc;
 
@@ -16,6 +16,7 @@ pub(super) fn cont(process: &Process, state: &mut SigState) {
     if let Some(first) = state.threads.first() {
         nudge(first);
     }
+    for_traced(state, trace::stop::notify);
     process.stop_wait.wake_all();
 }
 
@@ -29,6 +30,17 @@ pub(super) fn begin(state: &mut SigState, sig: Signal) {
     state.cont_report = false;
     for t in &state.threads {
         nudge(t);
+    }
+    for_traced(state, trace::stop::notify);
+}
+
+/// A stop begins or ends: traced threads, which wait for it in stops of their tracers', are not part of the last one any more.
+fn for_traced(state: &mut SigState, notify: fn(&Task)) {
+    for t in state.threads.clone().iter().filter(|t| t.is_traced()) {
+        if let Some(trace) = t.trace() {
+            trace::stop::leave_group_stop(state, &mut trace.lock());
+        }
+        notify(t);
     }
 }
 
@@ -64,7 +76,7 @@ pub(super) fn park(cx: &mut Cx) {
     cgroup::freezer::parked(&cx.task);
     let _ = process.stop_wait.wait_killable(|| {
         let state = process.sig();
-        (state.stop.is_none() || state.group_exit.is_some()).then_some(())
+        (state.stop.is_none() || state.group_exit.is_some() || cx.task.is_traced()).then_some(())
     });
     cgroup::freezer::unparked(&cx.task);
     cx.task.set_stopped(false);

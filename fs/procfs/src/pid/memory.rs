@@ -4,7 +4,7 @@ use super::Subject;
 use crate::text::Text;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use machine::VirtAddr;
@@ -73,12 +73,14 @@ pub fn auxv(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     Ok(())
 }
 
-/// `mem`: the address space as a file.
-struct MemFile(Arc<Mm>);
+/// `mem`: the address space as a file, empty once nobody lives in it any more. Whoever may open it may do there what a tracer
+/// may.
+struct MemFile(Weak<Mm>);
 
 /// Opens `mem`.
 pub fn open_mem(subject: &Arc<Subject>, _: OpenFlags) -> Result<Arc<dyn FileOps>, Errno> {
-    Ok(Arc::new(MemFile(subject.task()?.mm().ok_or(Errno::ESRCH)?)))
+    let mm = subject.task()?.mm().ok_or(Errno::ESRCH)?;
+    Ok(Arc::new(MemFile(Arc::downgrade(&mm))))
 }
 
 impl MemFile {
@@ -95,11 +97,12 @@ impl FileOps for MemFile {
         self
     }
     fn read_at(&self, _: &File, dst: &mut Dst<'_>, off: u64) -> Result<usize, Errno> {
+        let Some(mm) = self.0.upgrade() else { return Ok(0) };
         let mut buf = MemFile::buffer()?;
         let mut done = 0;
         while dst.remaining() > 0 {
             let part = buf.get_mut(..dst.remaining().min(CHUNK)).unwrap_or_default();
-            let got = self.0.copy_in(VirtAddr(off.saturating_add(done as u64)), part);
+            let got = mm.read_forced(VirtAddr(off.saturating_add(done as u64)), part);
             if got == 0 {
                 return if done == 0 { Err(Errno::EIO) } else { Ok(done) };
             }
@@ -108,12 +111,13 @@ impl FileOps for MemFile {
         Ok(done)
     }
     fn write_at(&self, _: &File, src: &mut Src<'_>, off: u64) -> Result<usize, Errno> {
+        let Some(mm) = self.0.upgrade() else { return Ok(0) };
         let mut buf = MemFile::buffer()?;
         let mut done = 0;
         while src.remaining() > 0 {
             let want = src.remaining().min(CHUNK);
             let n = src.get(buf.get_mut(..want).unwrap_or_default())?;
-            let wrote = self.0.copy_out(VirtAddr(off.saturating_add(done as u64)), buf.get(..n).unwrap_or_default());
+            let wrote = mm.write_forced(VirtAddr(off.saturating_add(done as u64)), buf.get(..n).unwrap_or_default());
             done += wrote;
             if wrote < n {
                 return if done == 0 { Err(Errno::EIO) } else { Ok(done) };

@@ -29,6 +29,9 @@ pub fn state_of(process: &Process, task: &Task, whole: bool) -> char {
     if whole && process.life() == Life::Zombie {
         return 'Z';
     }
+    if task.is_trace_stopped() {
+        return 't';
+    }
     if task.is_stopped() {
         return 'T';
     }

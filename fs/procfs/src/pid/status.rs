@@ -51,6 +51,7 @@ fn state_name(state: char) -> &'static str {
         'S' => " (sleeping)",
         'D' => " (disk sleep)",
         'T' => " (stopped)",
+        't' => " (tracing stop)",
         'Z' => " (zombie)",
         _ => " (dead)",
     }
@@ -60,7 +61,9 @@ fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, eyes: &UserNamespace, o
     let group = process.group();
     let (pid, tid) = (i64::from(process.pid()), i64::from(task.tid()));
     out.str("\nTgid:\t").int(pid).str("\nNgid:\t0\nPid:\t").int(tid);
-    out.str("\nPPid:\t").int(process.ppid().into()).str("\nTracerPid:\t0");
+    out.str("\nPPid:\t").int(process.ppid().into()).str("\nTracerPid:\t");
+    let tracer = task.tracer().and_then(|t| Some(crate::current()?.nr_of(t.tid())));
+    out.int(tracer.unwrap_or(0).into());
     for (name, ids) in [
         ("\nUid:", [cred.uid, cred.euid, cred.suid, cred.fsuid].map(|id| eyes.show_uid(id))),
         ("\nGid:", [cred.gid, cred.egid, cred.sgid, cred.fsgid].map(|id| eyes.show_gid(id))),

@@ -1,0 +1,156 @@
+//! General registers of a tracee, one by one (`struct user`) and together (`struct user_regs_struct`).
+
+use abi::Errno;
+use abi::prctl::{ARCH_GET_FS, ARCH_GET_GS, ARCH_SET_FS, ARCH_SET_GS};
+use abi::ptrace::{USER_CS, USER_DEBUGREG, USER_SIZE, USER_SS, UserRegs};
+use machine::user::Regs;
+use machine::{USER_MAX, VirtAddr};
+use mm::UserPtr;
+use task::trace::control::in_stop;
+use task::trace::{State, step};
+use task::{Cx, Task};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Bytes of `struct user_regs_struct`.
+pub const SIZE: u64 = size_of::<UserRegs>() as u64;
+
+/// What the tracer sees.
+fn show(state: &State) -> Option<UserRegs> {
+    let stop = state.stop.as_ref()?;
+    let r = &stop.regs;
+    Some(UserRegs {
+        r15: r.r15,
+        r14: r.r14,
+        r13: r.r13,
+        r12: r.r12,
+        rbp: r.rbp,
+        rbx: r.rbx,
+        r11: r.r11,
+        r10: r.r10,
+        r9: r.r9,
+        r8: r.r8,
+        rax: r.rax,
+        rcx: r.rcx,
+        rdx: r.rdx,
+        rsi: r.rsi,
+        rdi: r.rdi,
+        orig_rax: r.orig_rax,
+        rip: r.rip,
+        cs: USER_CS,
+        eflags: step::shown_flags(r.eflags, state.forces_tf()),
+        rsp: r.rsp,
+        ss: USER_SS,
+        fs_base: stop.bases[0],
+        gs_base: stop.bases[1],
+        ..UserRegs::default()
+    })
+}
+
+/// Takes over what the tracer has changed. Selectors cannot be: programs have one flat set of segments.
+fn store(state: &mut State, new: &UserRegs) -> Result<(), Errno> {
+    let old = show(state).ok_or(Errno::ESRCH)?;
+    if [new.cs, new.ss, new.ds, new.es, new.fs, new.gs] != [old.cs, old.ss, old.ds, old.es, old.fs, old.gs] {
+        return Err(Errno::EIO);
+    }
+    if new.fs_base >= USER_MAX || new.gs_base >= USER_MAX {
+        return Err(Errno::EIO);
+    }
+    let eflags = new.eflags;
+    state.change_registers(|stop, forced_tf| {
+        let regs = &mut stop.regs;
+        *regs = Regs {
+            r15: new.r15,
+            r14: new.r14,
+            r13: new.r13,
+            r12: new.r12,
+            rbp: new.rbp,
+            rbx: new.rbx,
+            r11: new.r11,
+            r10: new.r10,
+            r9: new.r9,
+            r8: new.r8,
+            rax: new.rax,
+            rcx: new.rcx,
+            rdx: new.rdx,
+            rsi: new.rsi,
+            rdi: new.rdi,
+            orig_rax: new.orig_rax,
+            rip: new.rip,
+            rsp: new.rsp,
+            ..*regs
+        };
+        step::set_flags(regs, forced_tf, eflags);
+        stop.bases = [new.fs_base, new.gs_base];
+    });
+    Ok(())
+}
+
+/// PTRACE_GETREGS.
+pub fn get(cx: &Cx, task: &Task) -> Result<UserRegs, Errno> {
+    show(&*in_stop(cx, task)?).ok_or(Errno::ESRCH)
+}
+
+/// PTRACE_SETREGS; bytes that are not given stay.
+pub fn set(cx: &Cx, task: &Task, bytes: &[u8]) -> Result<(), Errno> {
+    let mut state = in_stop(cx, task)?;
+    let mut regs = show(&state).ok_or(Errno::ESRCH)?;
+    regs.as_mut_bytes().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    store(&mut state, &regs)
+}
+
+/// A word of `struct user`, by offset.
+fn check(addr: u64) -> Result<usize, Errno> {
+    if addr.is_multiple_of(8) && addr < USER_SIZE { Ok(addr as usize) } else { Err(Errno::EIO) }
+}
+
+/// PTRACE_PEEKUSER.
+pub fn peek(cx: &Cx, task: &Task, addr: u64, to: VirtAddr) -> Result<(), Errno> {
+    let at = check(addr)?;
+    let word = match addr {
+        ..SIZE => {
+            let regs = get(cx, task)?;
+            regs.as_bytes().get(at..at + 8).and_then(|b| u64::read_from_bytes(b).ok()).unwrap_or(0)
+        }
+        USER_DEBUGREG.. => in_stop(cx, task)?.debug.get((addr - USER_DEBUGREG) as usize / 8),
+        _ => 0,
+    };
+    UserPtr::<u64>::new(to).write(cx.mm(), &word)
+}
+
+/// PTRACE_POKEUSER.
+pub fn poke(cx: &Cx, task: &Task, addr: u64, word: u64) -> Result<(), Errno> {
+    let at = check(addr)?;
+    match addr {
+        ..SIZE => {
+            let mut state = in_stop(cx, task)?;
+            let mut regs = show(&state).ok_or(Errno::ESRCH)?;
+            regs.as_mut_bytes().get_mut(at..at + 8).ok_or(Errno::EIO)?.copy_from_slice(word.as_bytes());
+            store(&mut state, &regs)
+        }
+        USER_DEBUGREG.. => in_stop(cx, task)?.debug.set((addr - USER_DEBUGREG) as usize / 8, word),
+        _ => Err(Errno::EIO),
+    }
+}
+
+/// PTRACE_ARCH_PRCTL: arch_prctl(2) for the tracee, with its result in the tracer's memory.
+pub fn arch_prctl(cx: &Cx, task: &Task, op: u64, addr: u64) -> Result<(), Errno> {
+    let mut state = in_stop(cx, task)?;
+    let stop = state.stop.as_mut().ok_or(Errno::ESRCH)?;
+    let op = i32::try_from(op).map_err(|_| Errno::EINVAL)?;
+    let [fs, gs] = &mut stop.bases;
+    let base = match op {
+        ARCH_SET_FS | ARCH_GET_FS => fs,
+        ARCH_SET_GS | ARCH_GET_GS => gs,
+        _ => return Err(Errno::EINVAL),
+    };
+    if matches!(op, ARCH_SET_FS | ARCH_SET_GS) {
+        if addr >= USER_MAX {
+            return Err(Errno::EPERM);
+        }
+        *base = addr;
+        return Ok(());
+    }
+    let value = *base;
+    drop(state);
+    UserPtr::<u64>::new(VirtAddr(addr)).write(cx.mm(), &value)
+}
