@@ -116,6 +116,12 @@ pub fn kernel_pages() -> (u32, u32, u32) {
     imp::mem::kernel_pages()
 }
 
+/// One size class of the kernel heap: bytes of an object, objects in use (those in a CPU's cache of free ones count as
+/// used), pages split into such objects. `None` beyond the last class.
+pub fn heap_class(class: usize) -> Option<(u16, u64, u64)> {
+    imp::mem::heap_class(class)
+}
+
 /// Two words of metadata of a frame, free for the frame source's use while the frame is its own (free) or an untyped page;
 /// `None` for a page of another kind or beyond the extent.
 #[inline]

@@ -78,6 +78,7 @@ pub static ENTRIES: &[Entry] = &[
     Entry::Link("mounts", || Ok(Arc::from(&b"self/mounts"[..]))),
     Entry::read("partitions", system::partitions),
     Entry::Link("self", self_link),
+    Entry::Text(TextEntry { name: "slabinfo", mode: 0o400, show: system::slabinfo, store: None }),
     Entry::read("stat", system::stat),
     Entry::read("swaps", system::swaps),
     Entry::Dir("sys", sysctl::ENTRIES),

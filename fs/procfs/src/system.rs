@@ -5,6 +5,7 @@
 
 use crate::text::Text;
 use abi::Errno;
+use alloc::format;
 use machine::cpu::{self, CpuId};
 use mm::frames;
 use sched::{cpu_stats, load_average};
@@ -64,6 +65,22 @@ pub fn meminfo(out: &mut Text) -> Shown {
     out.str("HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n");
     line(out, "Hugepagesize", 2048);
     line(out, "Hugetlb", 0);
+    Ok(())
+}
+
+/// /proc/slabinfo (slabinfo(5)): the heap's size classes. Objects in a CPU's cache of free ones count as active.
+pub fn slabinfo(out: &mut Text) -> Shown {
+    const PAGE: u64 = 4096;
+    out.str("slabinfo - version: 2.1\n");
+    out.str("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>");
+    out.str(" : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
+    for (size, active, slabs) in (0..).map_while(machine::mem::heap_class) {
+        let each = PAGE / u64::from(size);
+        let name = format!("kmalloc-{size}");
+        let total = slabs * each;
+        out.str(&format!("{name:<17} {active:>6} {total:>6} {size:>6} {each:>4}    1"));
+        out.str(&format!(" : tunables    0    0    0 : slabdata {slabs:>6} {slabs:>6}      0\n"));
+    }
     Ok(())
 }
 

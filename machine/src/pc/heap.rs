@@ -73,9 +73,20 @@ impl Magazines {
 /// The slabs of a class that have free objects: a doubly linked list through the frames' metadata.
 struct Class {
     first: u32,
+    /// Objects in use or in a magazine.
+    taken: u64,
+    /// Pages split into objects.
+    pages: u64,
 }
 
-static SLABS: [SpinLock<Class>; CLASSES] = [const { SpinLock::new(Class { first: NIL }) }; CLASSES];
+static SLABS: [SpinLock<Class>; CLASSES] = [const { SpinLock::new(Class { first: NIL, taken: 0, pages: 0 }) }; CLASSES];
+
+/// Object size, objects taken, pages of one class.
+pub fn usage(class: usize) -> Option<(u16, u64, u64)> {
+    let size = *SIZES.get(class)?;
+    let slabs = SLABS.get(class)?.lock();
+    Some((size, slabs.taken, slabs.pages))
+}
 
 struct Reserve {
     pages: [u32; RESERVE],
@@ -192,6 +203,7 @@ fn refill(m: &mut Magazine, class: usize) -> bool {
             // SAFETY: a page of ours.
             unsafe { mem::meta_of(pfn) }.info.store((n as u32) << 16, Ordering::Relaxed);
             slabs.link(pfn);
+            slabs.pages += 1;
             pfn
         };
         // SAFETY: a slab on the list is a page of ours.
@@ -206,6 +218,7 @@ fn refill(m: &mut Magazine, class: usize) -> bool {
             }
             m.head = p;
             m.count += 1;
+            slabs.taken += 1;
             free -= 1;
         }
         info.store(free << 16 | first & 0xffff, Ordering::Relaxed);
@@ -229,6 +242,7 @@ fn drain(m: &mut Magazine, class: usize) {
         // SAFETY: objects in the magazine are free and linked.
         m.head = unsafe { (*p).next };
         m.count -= 1;
+        slabs.taken -= 1;
         let pfn = mem::pfn_of(p as u64);
         // SAFETY: objects lie in slab pages of ours.
         let info = unsafe { &mem::meta_of(pfn).info };
@@ -242,6 +256,7 @@ fn drain(m: &mut Magazine, class: usize) {
         }
         if free + 1 == all {
             slabs.unlink(pfn);
+            slabs.pages -= 1;
             free_slab_page(pfn);
         }
     }

@@ -177,6 +177,10 @@ pub fn kernel_pages() -> (u32, u32, u32) {
     (HEAP_PAGES.load(Ordering::Relaxed), STACK_PAGES.load(Ordering::Relaxed), TABLE_PAGES.load(Ordering::Relaxed))
 }
 
+pub fn heap_class(class: usize) -> Option<(u16, u64, u64)> {
+    super::heap::usage(class)
+}
+
 #[inline]
 pub fn scratch(pfn: Pfn) -> Option<&'static [AtomicU32; 2]> {
     meta(pfn.0).filter(|m| m.state() < KIND).map(|m| &m.links)
