@@ -42,6 +42,19 @@ pub fn pages() -> Result<Vec<Frame>, OutOfFrames> {
     }
     if VVAR.set(vvar).is_ok() {
         clock::set_pages(&Pages);
+        follow_random();
     }
     Ok(pages)
+}
+
+fn follow_random() {
+    let publish = |generation| {
+        if let Some(vvar) = VVAR.get() {
+            vvar.set_random(generation);
+        }
+    };
+    random::follow(publish);
+    if let Some(generation) = random::generation() {
+        publish(generation);
+    }
 }

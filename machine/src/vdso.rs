@@ -26,6 +26,9 @@ mod at {
     pub const RAW: usize = 40;
     /// 64 bits for each clock id below 12.
     pub const ADD: usize = 64;
+    /// Generation of the kernel's random key (64 bits, never 0), and 1 once there is one.
+    pub const RANDOM: usize = 192;
+    pub const RANDOM_READY: usize = 200;
 }
 
 /// Ids of the clocks (`linux/time.h`) that read each line, by what is added to it.
@@ -94,6 +97,11 @@ impl Vvar {
         let [west, dst] = zone.map(i32::to_ne_bytes);
         self.0.write(at::ZONE, &west);
         self.0.write(at::ZONE + 4, &dst);
+    }
+    /// The kernel's random generator has a new key: those of user space are to take new ones. The clocks are not touched.
+    pub fn set_random(&self, generation: u64) {
+        self.0.write(at::RANDOM, &generation.max(1).to_ne_bytes());
+        self.0.write(at::RANDOM_READY, &1u32.to_ne_bytes());
     }
     fn bump(&self) {
         if let Some(sequence) = self.0.atomic_u32(at::SEQUENCE) {

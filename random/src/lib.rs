@@ -56,6 +56,18 @@ pub fn add_entropy(bytes: &[u8]) {
     }
 }
 
+/// The number of the base key in use; `None` before [`init`].
+pub fn generation() -> Option<u64> {
+    CORE.get().map(|core| core.generation.load(Ordering::Acquire))
+}
+
+static FOLLOWER: Once<fn(u64)> = Once::new();
+
+/// Calls `f` with the new [`generation`] each time the base key changes; one caller only.
+pub fn follow(f: fn(u64)) {
+    let _ = FOLLOWER.set(f);
+}
+
 /// Fills `out` with random bytes. Before [`init`] the bytes come from the clock alone and are predictable.
 pub fn fill(out: &mut [u8]) {
     match CORE.get() {
@@ -117,7 +129,11 @@ impl Core {
         for piece in bytes.chunks(32) {
             base.absorb(piece);
         }
-        self.generation.fetch_add(1, Ordering::Release);
+        let generation = self.generation.fetch_add(1, Ordering::Release) + 1;
+        drop(base);
+        if let Some(follower) = FOLLOWER.get() {
+            follower(generation);
+        }
     }
 
     /// A new key for one CPU's generator.

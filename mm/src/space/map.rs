@@ -17,6 +17,7 @@ const TYPE: u32 = 0x0f;
 const SHARED: u32 = 1;
 const PRIVATE: u32 = 2;
 const SHARED_VALIDATE: u32 = 3;
+const DROPPABLE: u32 = 8;
 /// Flags MAP_SHARED_VALIDATE knows.
 const KNOWN: MapFlags = MapFlags::SHARED
     .union(MapFlags::PRIVATE)
@@ -64,7 +65,8 @@ impl Mm {
         if fixed {
             self.clear(&mut areas, start, start + len, &mut dead)?;
         }
-        let noreserve = req.flags.intersects(MapFlags::NORESERVE) && crate::overcommit_mode() != 2;
+        let unreserved = req.flags.intersects(MapFlags::NORESERVE) && crate::overcommit_mode() != 2;
+        let noreserve = unreserved || flags.is(VmFlags::DROPPABLE);
         let counted = flags & (VmFlags::WRITE | VmFlags::SHARED) == VmFlags::WRITE
             || req.file.is_none() && flags.is(VmFlags::SHARED);
         if noreserve {
@@ -222,6 +224,10 @@ fn kind(req: &MapRequest) -> Result<VmFlags, Errno> {
         (false, SHARED) if !down => VmFlags::SHARED,
         (false, PRIVATE) if down => VmFlags::GROWSDOWN,
         (false, PRIVATE) => VmFlags::empty(),
+        // Memory that may be dropped under pressure is worth neither keeping nor copying. We have room for it so far.
+        (false, DROPPABLE) if !down && !req.flags.intersects(MapFlags::LOCKED) => {
+            VmFlags::DROPPABLE | VmFlags::WIPEONFORK | VmFlags::DONTDUMP
+        }
         _ => return Err(Errno::EINVAL),
     };
     Ok(flags | may)

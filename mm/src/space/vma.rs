@@ -37,6 +37,8 @@ bitflags! {
         const DONTDUMP = 0x8_0000;
         const HUGEPAGE = 0x10_0000;
         const NOHUGEPAGE = 0x20_0000;
+        /// May be dropped (read as zeros) at any time.
+        const DROPPABLE = 0x40_0000;
         /// Shared, may be written now or after mprotect.
         const RWX = 0x7;
     }

@@ -37,8 +37,8 @@ vd_dyn:
     .quad 0, 0
 vd_dyn_end:
 vd_hash:                                  /* one bucket, one chain through all symbols */
-    .4byte 1, 11, 1
-    .4byte 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0
+    .4byte 1, 13, 1
+    .4byte 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0
     .balign 8
 vd_sym:
     .macro vdsym name, func, end, bind
@@ -58,6 +58,8 @@ vd_sym:
     vdsym vs_cpu, vf_cpu, vf_cpu_end, 0x22
     vdsym vs_vres, vf_res, vf_res_end, 0x12
     vdsym vs_res, vf_res, vf_res_end, 0x22
+    vdsym vs_vrandom, vf_random, vf_random_end, 0x12
+    vdsym vs_random, vf_random, vf_random_end, 0x22
 vd_str:
     .byte 0
 vs_vclock: .ascii "__vdso_"
@@ -70,12 +72,14 @@ vs_vcpu: .ascii "__vdso_"
 vs_cpu: .asciz "getcpu"
 vs_vres: .ascii "__vdso_"
 vs_res: .asciz "clock_getres"
+vs_vrandom: .ascii "__vdso_"
+vs_random: .asciz "getrandom"
 vs_soname: .asciz "linux-vdso.so.1"
 vs_version: .asciz "LINUX_2.6"
 vd_str_end:
     .balign 2
 vd_versym:
-    .2byte 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
+    .2byte 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
     .balign 4
 vd_verdef:
     .2byte 1, 1, 1, 1
@@ -224,6 +228,9 @@ vf_cpu:
     syscall
     ret
 vf_cpu_end:
+"#,
+    include_str!("random.s"),
+    r#"
 vd_end:
     .balign 4096
 ochre_vdso_end:
