@@ -23,6 +23,7 @@ pub mod mount;
 pub mod path;
 pub mod pipe;
 pub mod prctl;
+mod prctl_mm;
 pub mod process;
 pub mod ptrace;
 pub mod sched;

@@ -6,9 +6,11 @@ use abi::mman::{
     Advice, HUGE_MASK, HUGE_SHIFT, MFD_NAME_MAX, MLOCK_ONFAULT, MapFlags, MemfdFlags, MlockallFlags, MremapFlags,
     MsyncFlags, Prot,
 };
+use abi::personality::READ_IMPLIES_EXEC;
 use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 use machine::{PAGE_SIZE, VirtAddr};
 use mm::io::access_ok;
 use mm::user::{UserCStr, UserPtr};
@@ -50,15 +52,21 @@ pub fn mmap(
         may_map_low: cx.cred().capable(Cap::SysRawio),
         ..MapRequest::anonymous(len, Prot::from_bits_truncate(prot))
     };
+    let read_is_exec = cx.task.personality.load(Relaxed) & READ_IMPLIES_EXEC != 0;
     let huge = map_flags.intersects(MapFlags::HUGETLB);
     if !map_flags.intersects(MapFlags::ANONYMOUS) {
         let file = cx.files().get(fd)?;
         if huge {
             return Err(Errno::EINVAL);
         }
+        if read_is_exec && req.prot.contains(Prot::READ) && !file.path().mnt.is_noexec() {
+            req.prot |= Prot::EXEC;
+        }
         add_file(&mut req, &file);
     } else if huge {
         return Err(no_huge_pages(flags));
+    } else if read_is_exec && req.prot.contains(Prot::READ) {
+        req.prot |= Prot::EXEC;
     }
     cx.mm().mmap(req)
 }
@@ -101,7 +109,8 @@ pub fn munmap(cx: &mut Cx, addr: VirtAddr, len: usize) -> Result<(), Errno> {
 
 /// mprotect(2).
 pub fn mprotect(cx: &mut Cx, addr: VirtAddr, len: usize, prot: u32) -> Result<(), Errno> {
-    cx.mm().mprotect(addr, len, Prot::from_bits_retain(prot))
+    let read_is_exec = cx.task.personality.load(Relaxed) & READ_IMPLIES_EXEC != 0;
+    cx.mm().mprotect(addr, len, Prot::from_bits_retain(prot), read_is_exec)
 }
 
 /// mremap(2).

@@ -1,5 +1,6 @@
 //! Attributes of threads and processes: prctl(2), arch_prctl(2), personality(2).
 
+use crate::prctl_mm;
 use abi::Errno;
 use abi::prctl::*;
 use abi::signal::Signal;
@@ -12,6 +13,7 @@ use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE, SECBITS, 
 use task::sud::{self, Sud};
 use task::task::{COMM_LEN, DEFAULT_TIMER_SLACK_NS};
 use task::timers;
+use task::yama::Admitted;
 use vfs::cred::CAP_LAST;
 use vfs::{Cap, CapSet, Cred};
 use zerocopy::IntoBytes;
@@ -85,13 +87,57 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             Ok(0)
         }
         PR_SET_THP_DISABLE => {
-            unused(&[a3, a4, a5])?;
-            cx.process().thp_disable.store(a2 != 0, Relaxed);
+            unused(&[a4, a5])?;
+            if a3 & !PR_THP_DISABLE_EXCEPT_ADVISED != 0 || a2 == 0 && a3 != 0 {
+                return Err(Errno::EINVAL);
+            }
+            cx.process().thp_disable.store(u8::from(a2 != 0) | a3 as u8, Relaxed);
             Ok(0)
         }
         PR_GET_THP_DISABLE => {
             unused(&[a2, a3, a4, a5])?;
             Ok(cx.process().thp_disable.load(Relaxed).into())
+        }
+        PR_GET_TIMING => Ok(PR_TIMING_STATISTICAL as i64),
+        PR_SET_TIMING if a2 == PR_TIMING_STATISTICAL => Ok(0),
+        PR_SET_MM => prctl_mm::set_mm(cx, a2, a3, a4, a5),
+        PR_SET_MDWE => {
+            unused(&[a3, a4, a5])?;
+            prctl_mm::set_mdwe(cx, a2)
+        }
+        PR_GET_MDWE => {
+            unused(&[a2, a3, a4, a5])?;
+            Ok(prctl_mm::get_mdwe(cx))
+        }
+        PR_GET_AUXV => {
+            unused(&[a4, a5])?;
+            prctl_mm::get_auxv(cx, a2, a3)
+        }
+        PR_SET_IO_FLUSHER | PR_GET_IO_FLUSHER if !cx.cred().capable(Cap::SysResource) => Err(Errno::EPERM),
+        PR_SET_IO_FLUSHER => {
+            unused(&[a3, a4, a5])?;
+            cx.io_flusher = u8::try_from(a2).ok().filter(|v| *v <= 1).ok_or(Errno::EINVAL)? == 1;
+            Ok(0)
+        }
+        PR_GET_IO_FLUSHER => {
+            unused(&[a2, a3, a4, a5])?;
+            Ok(cx.io_flusher.into())
+        }
+        PR_GET_SPECULATION_CTRL => {
+            unused(&[a3, a4, a5])?;
+            speculation(a2)
+        }
+        PR_SET_SPECULATION_CTRL => {
+            unused(&[a4, a5])?;
+            set_speculation(a2, a3)
+        }
+        PR_SET_PTRACER => {
+            cx.process().admit(match a2 {
+                0 => Admitted::None,
+                any if any as i32 == -1 => Admitted::All,
+                nr => Admitted::Tree(Arc::downgrade(cx.find_task(nr as i32).ok_or(Errno::EINVAL)?.process())),
+            });
+            Ok(0)
         }
         PR_TIMER_CREATE_RESTORE_IDS => restore_timer_ids(cx, [a2, a3, a4, a5]),
         PR_SET_SYSCALL_USER_DISPATCH => {
@@ -100,6 +146,27 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             Ok(0)
         }
         _ => Err(Errno::EINVAL),
+    }
+}
+
+/// PR_GET_SPECULATION_CTRL: this kernel has no mitigation that a thread could switch.
+fn speculation(which: u64) -> Result<i64, Errno> {
+    match which {
+        PR_SPEC_STORE_BYPASS | PR_SPEC_INDIRECT_BRANCH => Ok(PR_SPEC_ENABLE as i64),
+        PR_SPEC_L1D_FLUSH => Ok(PR_SPEC_FORCE_DISABLE as i64),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+fn set_speculation(which: u64, to: u64) -> Result<i64, Errno> {
+    match (which, to) {
+        (PR_SPEC_STORE_BYPASS, _) => Err(Errno::ENXIO),
+        (PR_SPEC_INDIRECT_BRANCH, PR_SPEC_ENABLE) => Ok(0),
+        (PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE | PR_SPEC_FORCE_DISABLE) | (PR_SPEC_L1D_FLUSH, _) => {
+            Err(Errno::EPERM)
+        }
+        (PR_SPEC_INDIRECT_BRANCH, _) => Err(Errno::ERANGE),
+        _ => Err(Errno::ENODEV),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Cx {
     pub(crate) too_many_tasks: bool,
     /// What System V IPC keeps for the thread; its end acts by being dropped.
     pub sysv: crate::sysv::Sysv,
+    /// PR_SET_IO_FLUSHER: it carries out others' writes. Memory for its calls is never got by writing, as for all others.
+    pub io_flusher: bool,
     /// The wait status this thread ends with, once it has asked to.
     pub(crate) ending: i32,
 }
@@ -61,6 +63,7 @@ impl Cx {
             seccomp: crate::seccomp::Seen::default(),
             too_many_tasks: false,
             sysv: crate::sysv::Sysv::default(),
+            io_flusher: false,
             ending: 0,
         }
     }

@@ -271,8 +271,18 @@ fn child_process(cx: &Cx, req: &Request, pid: i32) -> Process {
     } else {
         (Arc::downgrade(me), cx.task.tid(), req.exit_signal)
     };
-    let parts =
-        Parts { pid, limits, hand, group: me.group(), parent, parent_tid, exit_signal, exe: me.exe(), auxv: me.auxv() };
+    let parts = Parts {
+        pid,
+        limits,
+        hand,
+        group: me.group(),
+        parent,
+        parent_tid,
+        exit_signal,
+        exe: me.exe(),
+        program_ns: me.program_ns(),
+        auxv: me.auxv(),
+    };
     let child = Process::new(parts);
     child.dumpable.store(me.dumpable.load(Relaxed), Relaxed);
     child.oom_score_adj.store(me.oom_score_adj.load(Relaxed), Relaxed);

@@ -44,6 +44,7 @@ pub fn spawn_init(
         parent_tid: 0,
         exit_signal: None,
         exe: None,
+        program_ns: vfs::UserNamespace::first().clone(),
         auxv: Arc::new([]),
     }));
     let task =

@@ -55,6 +55,7 @@ pub mod users;
 pub mod uts;
 pub mod wait;
 pub mod work;
+pub mod yama;
 
 pub use cx::Cx;
 pub use jobs::current;

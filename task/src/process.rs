@@ -6,6 +6,7 @@ use crate::signal::queue::Pending;
 use crate::task::Task;
 use crate::tree::{Group, Session};
 use crate::usage::Sum;
+use crate::yama::Admitted;
 use abi::signal::{SigSet, Signal};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -14,7 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering}
 use machine::sync::{SpinGuard, SpinLock};
 use sched::WaitQueue;
 use smallvec::SmallVec;
-use vfs::{Cred, File};
+use vfs::{Cred, File, UserNamespace};
 
 /// How far the group's life has gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,8 +147,12 @@ pub struct Process {
     pub dumpable: AtomicU8,
     /// How much the OOM killer likes it, -1000 to 1000.
     pub oom_score_adj: AtomicI32,
-    /// PR_SET_THP_DISABLE.
-    pub thp_disable: AtomicBool,
+    /// PR_SET_THP_DISABLE: 0, or 1 with the flags it was set with.
+    pub thp_disable: AtomicU8,
+    /// Whom it admits as tracer under Yama's rule.
+    admitted: SpinLock<Admitted>,
+    /// The namespace whose CAP_SYS_PTRACE opens what is not dumpable: the one its program was started in.
+    program_ns: SpinLock<Arc<UserNamespace>>,
     attachments: SpinLock<SmallVec<[Arc<dyn Attachment>; 1]>>,
 }
 
@@ -161,6 +166,8 @@ pub(crate) struct Parts {
     pub parent_tid: i32,
     pub exit_signal: Option<Signal>,
     pub exe: Option<Arc<File>>,
+    /// The user namespace its program was started in.
+    pub program_ns: Arc<UserNamespace>,
     pub auxv: Arc<[u8]>,
 }
 
@@ -208,7 +215,9 @@ impl Process {
             under_subreaper: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
             oom_score_adj: AtomicI32::new(0),
-            thp_disable: AtomicBool::new(false),
+            thp_disable: AtomicU8::new(0),
+            admitted: SpinLock::new(Admitted::None),
+            program_ns: SpinLock::new(parts.program_ns),
             attachments: SpinLock::new(SmallVec::new()),
         }
     }
@@ -298,11 +307,29 @@ impl Process {
         let old = core::mem::replace(&mut *self.exe.lock(), file);
         drop(old);
     }
+    /// The user namespace its program was started in.
+    pub fn program_ns(&self) -> Arc<UserNamespace> {
+        self.program_ns.lock().clone()
+    }
+    pub(crate) fn set_program_ns(&self, ns: Arc<UserNamespace>) {
+        let old = core::mem::replace(&mut *self.program_ns.lock(), ns);
+        drop(old);
+    }
+    /// Whom it admits as tracer.
+    pub fn admitted(&self) -> Admitted {
+        self.admitted.lock().clone()
+    }
+    /// PR_SET_PTRACER.
+    pub fn admit(&self, whom: Admitted) {
+        let old = core::mem::replace(&mut *self.admitted.lock(), whom);
+        drop(old);
+    }
     /// The auxiliary vector of its program.
     pub fn auxv(&self) -> Arc<[u8]> {
         self.auxv.lock().clone()
     }
-    pub(crate) fn set_auxv(&self, auxv: Arc<[u8]>) {
+    /// Replaces it.
+    pub fn set_auxv(&self, auxv: Arc<[u8]>) {
         let old = core::mem::replace(&mut *self.auxv.lock(), auxv);
         drop(old);
     }

@@ -62,6 +62,14 @@ static KERNEL: &[Entry] = &[
     sysvipc::SHMMNI,
     Entry::read("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
     Entry::read("version", |out| name(out, 3)),
+    Entry::Dir(
+        "yama",
+        &[Entry::write(
+            "ptrace_scope",
+            |out| number(out, task::yama::scope().into()),
+            |input| task::yama::set_scope(parse_number(input)?),
+        )],
+    ),
 ];
 
 static RANDOM: &[Entry] = &[

@@ -37,6 +37,8 @@ pub struct Areas {
     /// Flags every new area gets (mlockall(MCL_FUTURE)).
     pub def_flags: VmFlags,
     pub randomize: bool,
+    /// Nothing becomes executable after it was mapped (PR_SET_MDWE), and whether children are free of that.
+    pub mdwe: (bool, bool),
     /// No hole of `hint.0` bytes or more lies between `hint.1` and `base`.
     hint: (u64, u64),
 }
@@ -56,6 +58,7 @@ impl Areas {
             base: USER_MAX,
             def_flags: VmFlags::empty(),
             randomize: false,
+            mdwe: (false, false),
             hint: (u64::MAX, USER_MAX),
         }
     }

@@ -31,6 +31,7 @@ impl Mm {
         to.layout = from.layout;
         to.base = from.base;
         to.randomize = from.randomize;
+        to.mdwe = if from.mdwe.1 { (false, false) } else { from.mdwe };
         to.reset_hint();
         let mut last: Option<(&Arc<Object>, Arc<Object>)> = None;
         for (start, vma) in from.map.iter() {

@@ -35,6 +35,11 @@ impl Mm {
             }
         }
     }
+    /// An area ends after `addr`.
+    pub fn any_area_from(&self, addr: u64) -> bool {
+        let areas = self.areas.read();
+        areas.map.at(areas.overlap(addr)).is_some()
+    }
     /// The file mapped at `va`, with its rights (for /proc/PID/map_files, core dumps).
     pub fn file_at(&self, va: VirtAddr) -> Option<(Arc<dyn MappedFile>, Prot)> {
         let areas = self.areas.read();

@@ -60,6 +60,9 @@ impl Mm {
             return Err(Errno::EAGAIN);
         }
         flags |= kind(&req)?;
+        if areas.mdwe.0 && flags.contains(VmFlags::WRITE | VmFlags::EXEC) {
+            return Err(Errno::EACCES);
+        }
         let fixed = req.flags.intersects(MapFlags::FIXED);
         self.check_room(&areas, &limits, flags, start, len, fixed)?;
         if fixed {

@@ -12,8 +12,22 @@ use machine::{USER_MAX, VirtAddr, aspace};
 use sortmap::Pos;
 
 impl Mm {
-    /// mprotect(2). Areas before a hole or a refusal stay changed, as in Linux.
-    pub fn mprotect(&self, addr: VirtAddr, len: usize, prot: Prot) -> Result<(), Errno> {
+    /// PR_SET_MDWE: refuses what would be writable and executable, and rights to execute that come late. EPERM for a change of what was set before.
+    pub fn refuse_exec_gain(&self, on: bool, not_children: bool) -> Result<(), Errno> {
+        let mut areas = self.areas.write();
+        if areas.mdwe != (false, false) && areas.mdwe != (on, not_children) {
+            return Err(Errno::EPERM);
+        }
+        areas.mdwe = (on, not_children);
+        Ok(())
+    }
+    /// PR_GET_MDWE: whether that is refused, and whether it is not for children.
+    pub fn refuses_exec_gain(&self) -> (bool, bool) {
+        self.areas.read().mdwe
+    }
+    /// mprotect(2). Areas before a hole or a refusal stay changed, as in Linux. `read_is_exec`: what may be read may be executed where that is possible at all
+    /// (the personality flag READ_IMPLIES_EXEC).
+    pub fn mprotect(&self, addr: VirtAddr, len: usize, prot: Prot, read_is_exec: bool) -> Result<(), Errno> {
         let grows = prot & (Prot::GROWSDOWN | Prot::GROWSUP);
         if grows == Prot::GROWSDOWN | Prot::GROWSUP || !aligned(addr) {
             return Err(Errno::EINVAL);
@@ -42,19 +56,33 @@ impl Mm {
         } else if first.0 > start {
             return Err(Errno::ENOMEM);
         }
-        let outcome = self.protect_areas(&mut areas, start, end.min(USER_MAX), prot, &mut dead);
+        let outcome = self.protect_areas(&mut areas, start, end.min(USER_MAX), (prot, read_is_exec), &mut dead);
         self.aspace.commit();
         outcome.and(if end > USER_MAX { Err(Errno::ENOMEM) } else { Ok(()) })
     }
 
-    fn protect_areas(&self, areas: &mut Areas, start: u64, end: u64, prot: Prot, dead: &mut Dead) -> Result<(), Errno> {
+    fn protect_areas(
+        &self,
+        areas: &mut Areas,
+        start: u64,
+        end: u64,
+        to: (Prot, bool),
+        dead: &mut Dead,
+    ) -> Result<(), Errno> {
+        let (prot, read_is_exec) = to;
         let mut at = start;
         while at < end {
             let pos = areas.overlap(at);
             let Some((s, vma)) = areas.map.at(pos).filter(|(s, _)| *s <= at) else { return Err(Errno::ENOMEM) };
             let (old, stop) = (vma.flags, vma.end.min(end));
-            let new = (old - VmFlags::RWX) | VmFlags::from_prot(prot);
+            let mut new = (old - VmFlags::RWX) | VmFlags::from_prot(prot);
+            if read_is_exec && prot.contains(Prot::READ) && old.is(VmFlags::MAYEXEC) {
+                new |= VmFlags::EXEC;
+            }
             if (new & VmFlags::RWX).bits() & !(new.bits() >> 4) != 0 {
+                return Err(Errno::EACCES);
+            }
+            if areas.mdwe.0 && new.is(VmFlags::EXEC) && (new.is(VmFlags::WRITE) || !old.is(VmFlags::EXEC)) {
                 return Err(Errno::EACCES);
             }
             if new != old {

@@ -85,9 +85,9 @@ fn adjacent_areas_with_equal_rights_are_one() {
         mm.mmap(fixed(page, 1, RW)).expect("mapped");
     }
     assert_eq!(areas(&mm), [(0, 3, RW)]);
-    mm.mprotect(va(1), 4096, Prot::READ).expect("changed");
+    mm.mprotect(va(1), 4096, Prot::READ, false).expect("changed");
     assert_eq!(areas(&mm), [(0, 1, RW), (1, 2, Prot::READ), (2, 3, RW)]);
-    mm.mprotect(va(1), 4096, RW).expect("changed");
+    mm.mprotect(va(1), 4096, RW, false).expect("changed");
     assert_eq!(areas(&mm), [(0, 3, RW)]);
     mm.munmap(va(1), 4096).expect("unmapped");
     assert_eq!(areas(&mm), [(0, 1, RW), (2, 3, RW)]);
@@ -127,7 +127,7 @@ fn shared_memory_made_writable_after_a_read_can_be_written() {
     let flags = MapFlags::SHARED | MapFlags::ANONYMOUS | MapFlags::FIXED;
     mm.mmap(MapRequest { flags, ..fixed(0, 4, Prot::READ) }).expect("mapped");
     assert_eq!(peek(&mm, va(1)), Ok(0));
-    mm.mprotect(va(0), 4 * 4096, RW).expect("changed");
+    mm.mprotect(va(0), 4 * 4096, RW, false).expect("changed");
     mm.write_bytes(va(1), b"y").expect("written");
     assert_eq!(peek(&mm, va(1)), Ok(b'y'));
 }
@@ -235,7 +235,7 @@ fn errors_come_as_in_linux() {
     let noreplace = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED_NOREPLACE;
     assert_eq!(map(MapRequest { flags: noreplace, ..fixed(1, 2, RW) }), Err(Errno::EEXIST));
     assert_eq!(mm.munmap(va(0), 0), Err(Errno::EINVAL));
-    assert_eq!(mm.mprotect(va(1), 2 * 4096, Prot::READ), Err(Errno::ENOMEM));
+    assert_eq!(mm.mprotect(va(1), 2 * 4096, Prot::READ, false), Err(Errno::ENOMEM));
     assert_eq!(areas(&mm), [(0, 1, RW), (1, 2, Prot::READ)]);
     assert_eq!(mm.msync(va(1), 2 * 4096, MsyncFlags::SYNC), Err(Errno::ENOMEM));
     assert_eq!(mm.madvise(va(1), 2 * 4096, Advice::DontNeed), Err(Errno::ENOMEM));
@@ -293,7 +293,7 @@ fn apply(mm: &Mm, model: &mut Model, op: &Op) {
         }
         Op::Protect(p, n, w) => {
             let prot = if w { RW } else { Prot::READ };
-            let done = mm.mprotect(va(p), (n * PAGE) as usize, prot);
+            let done = mm.mprotect(va(p), (n * PAGE) as usize, prot, false);
             assert_eq!(done.is_ok(), full(model, p, n));
             for i in (p..p + n).take_while(|i| model.contains_key(i)).collect::<Vec<_>>() {
                 model.entry(i).and_modify(|e| e.0 = w);

@@ -12,7 +12,7 @@ use machine::{PAGE_SIZE, VirtAddr};
 use mm::space::Layout;
 use mm::{MapRequest, MappedFile, Mm};
 use vfs::walk::Start;
-use vfs::{Caller, Cred, File, Mapping, may};
+use vfs::{Caller, Cred, File, Mapping, UserNamespace, may};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -211,6 +211,17 @@ impl Image {
     pub(super) fn is_readable(&self, cred: &Cred) -> bool {
         let parts = core::iter::once(&self.program).chain(&self.interpreter);
         parts.into_iter().all(|part| part.opened.inode().check(cred, may::READ).is_ok())
+    }
+
+    /// The namespace that rules over the new address space: the caller's, or, if he may not read the program, the nearest ancestor in which the
+    /// program's owner and group have names.
+    pub(super) fn home(&self, cred: &Cred, readable: bool) -> Arc<UserNamespace> {
+        let base = self.program.opened.inode().base();
+        let mut ns = &cred.user_ns;
+        while let Some(up) = ns.parent().filter(|_| !readable && !ns.maps_both(base.uid(), base.gid())) {
+            ns = up;
+        }
+        ns.clone()
     }
 
     /// The program asks for an executable stack.

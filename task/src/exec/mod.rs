@@ -95,6 +95,14 @@ pub struct Program {
     pub unreachable: bool,
 }
 
+/// Makes `/proc/PID/exe` show `file` (PR_SET_MM_EXE_FILE).
+pub fn set_exe(cx: &Cx, file: &File) -> Result<(), Errno> {
+    let own = open::open_path(file.path(), &cx.caller())?;
+    own.deny_writers().map_err(|_| Errno::EACCES)?;
+    cx.process().set_exe(Some(own));
+    Ok(())
+}
+
 /// Opens `path` for execution: a regular file on a mount that allows it, with execute permission.
 pub fn open_exec(start: &Start<'_>, path: &[u8], follow: bool, caller: &Caller<'_>) -> Result<Arc<File>, Errno> {
     let found = walk::lookup(start, path, follow)?;
@@ -254,6 +262,10 @@ fn replace(
     }
     let randomize = task.personality.load(Relaxed) & personality::ADDR_NO_RANDOMIZE == 0;
     let mm = Mm::new()?;
+    let (refuses, private) = cx.mm().refuses_exec_gain();
+    if refuses && !private {
+        mm.refuse_exec_gain(true, false)?;
+    }
     mm.set_up_layout(randomize);
     mm.set_limits(limits_of(&process));
     let top = mm.map_stack(image.exec_stack())?;
@@ -287,6 +299,7 @@ fn replace(
     // Linux asks the ids from before the exec here; a change of them is judged by `set_cred`.
     let old = cx.cred();
     let open = readable && old.euid == old.uid && old.egid == old.gid;
+    process.set_program_ns(image.home(cx.cred(), readable));
     process.dumpable.store(if open { 1 } else { suid_dumpable() }, Relaxed);
     if !Arc::ptr_eq(&after.cred, cx.cred()) {
         cx.set_cred(after.cred);
