@@ -286,6 +286,11 @@ impl SigInfo {
     pub const fn poll(sig: Signal, code: i32, band: u64, fd: i32) -> SigInfo {
         SigInfo::with(sig, code, [band, fd as u32 as u64, 0, 0])
     }
+    /// The same with another `si_pid`.
+    pub const fn with_pid(mut self, pid: u32) -> SigInfo {
+        self.words[0] = pair(pid, self.uid());
+        self
+    }
     /// `si_pid`.
     pub const fn pid(&self) -> u32 {
         self.words[0] as u32

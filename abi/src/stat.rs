@@ -162,6 +162,7 @@ pub mod magic {
     pub const SYSFS: u64 = 0x6265_6572;
     pub const DEVPTS: u64 = 0x1cd1;
     pub const PIPEFS: u64 = 0x5049_5045;
+    pub const NSFS: u64 = 0x6e73_6673;
     pub const SOCKFS: u64 = 0x534f_434b;
     pub const ANON_INODE: u64 = 0x0904_1934;
     pub const V9FS: u64 = 0x0102_1997;

@@ -20,6 +20,7 @@ mod lock;
 pub mod mem;
 pub mod misc;
 pub mod mount;
+pub mod ns;
 pub mod path;
 pub mod pipe;
 pub mod prctl;

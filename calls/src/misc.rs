@@ -1,24 +1,26 @@
 //! Names, figures and switches of the system.
 
 use abi::Errno;
+use abi::signal::Signal;
 use alloc::sync::Arc;
 use machine::{PAGE_SIZE, VirtAddr, power};
 use mm::io::Dst;
 use mm::{UserCStr, UserPtr};
 use task::access::{Creds, Mode, may_access};
-use task::uts::{self, UtsName};
+use task::ns::uts::{self, UtsName};
 use task::{Cx, tree};
 use vfs::Cap;
+use vfs::ns::Namespace;
 use zerocopy::{Immutable, IntoBytes};
 
 /// uname(2)
 pub fn uname(cx: &mut Cx, buf: UserPtr<UtsName>) -> Result<(), Errno> {
-    let names = uts::uname();
+    let names = cx.ns().uts.names();
     buf.write(cx.mm(), &names)
 }
 
 fn read_name(cx: &Cx, name: VirtAddr, len: i32) -> Result<([u8; uts::MAX_NAME], usize), Errno> {
-    if !cx.cred().capable(Cap::SysAdmin) {
+    if !cx.cred().capable_in(&cx.ns().uts.owner(), Cap::SysAdmin) {
         return Err(Errno::EPERM);
     }
     let len = usize::try_from(len).ok().filter(|l| *l <= uts::MAX_NAME).ok_or(Errno::EINVAL)?;
@@ -30,13 +32,13 @@ fn read_name(cx: &Cx, name: VirtAddr, len: i32) -> Result<([u8; uts::MAX_NAME], 
 /// sethostname(2)
 pub fn sethostname(cx: &mut Cx, name: VirtAddr, len: i32) -> Result<(), Errno> {
     let (bytes, len) = read_name(cx, name, len)?;
-    uts::set_hostname(bytes.get(..len).unwrap_or_default())
+    cx.ns().uts.set_hostname(bytes.get(..len).unwrap_or_default())
 }
 
 /// setdomainname(2)
 pub fn setdomainname(cx: &mut Cx, name: VirtAddr, len: i32) -> Result<(), Errno> {
     let (bytes, len) = read_name(cx, name, len)?;
-    uts::set_domainname(bytes.get(..len).unwrap_or_default())
+    cx.ns().uts.set_domainname(bytes.get(..len).unwrap_or_default())
 }
 
 /// `struct sysinfo`.
@@ -132,11 +134,23 @@ pub fn reboot(cx: &mut Cx, magic1: u32, magic2: u32, op: u32, arg: UserCStr) -> 
     const POWER_OFF: u32 = 0x4321_fedc;
     const CAD_ON: u32 = 0x89ab_cdef;
     const CAD_OFF: u32 = 0;
-    if !cx.cred().capable(Cap::SysBoot) {
+    let pid_ns = cx.task.pid_ns().clone();
+    if !cx.cred().capable_in(&pid_ns.owner(), Cap::SysBoot) {
         return Err(Errno::EPERM);
     }
     if magic1 != MAGIC1 || !MAGIC2.contains(&magic2) {
         return Err(Errno::EINVAL);
+    }
+    if pid_ns.level() > 0 {
+        // What ends is the namespace; who watches its first process learns which way.
+        let signal = match op {
+            RESTART | RESTART2 => Signal::HUP,
+            HALT | POWER_OFF => Signal::INT,
+            _ => return Err(Errno::EINVAL),
+        };
+        pid_ns.reboot(signal);
+        cx.end_thread(0);
+        return Ok(());
     }
     match op {
         RESTART => power::reboot(),

@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 use mm::user::UserCStr;
 use task::Cx;
+use vfs::ns::Namespace;
 use vfs::propagate::PropagationType;
 use vfs::{Cap, FileType, MntFlags, MountRequest, Path, SbFlags, namespace, walk};
 
 fn may_mount(cx: &Cx) -> Result<(), Errno> {
-    if cx.cred().capable(Cap::SysAdmin) { Ok(()) } else { Err(Errno::EPERM) }
+    if cx.cred().capable_in(&cx.mnt_ns().owner(), Cap::SysAdmin) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// The flags that belong to the mount.
@@ -76,11 +77,15 @@ pub fn mount(
     let recursive = f.contains(MountFlags::REC);
     if f.contains(MountFlags::REMOUNT) {
         let only_mount = f.contains(MountFlags::BIND);
+        // Instances belong to the first user namespace.
+        if !only_mount && !cx.cred().capable(Cap::SysAdmin) {
+            return Err(Errno::EPERM);
+        }
         return namespace::remount(&place, only_mount, instance_flags(f), remount_flags(f, &place), &data);
     }
     if f.contains(MountFlags::BIND) {
         let from = source_place(cx, source.as_deref())?;
-        return namespace::bind(&from, &place, recursive);
+        return namespace::bind(&from, &place, recursive, &cx.mnt_ns());
     }
     if f.intersects(propagation) {
         let others = propagation | MountFlags::REC | MountFlags::SILENT;

@@ -6,6 +6,7 @@ use abi::sched::{CLONE_ARGS_SIZE_VER0, CLONE_ARGS_SIZE_VER2, CSIGNAL, CloneArgs,
 use abi::signal::{SigInfo, Signal, si};
 use abi::wait::{WaitOptions, id_type};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{PAGE_SIZE, VirtAddr};
 use mm::UserPtr;
@@ -50,7 +51,7 @@ pub fn clone(
         child_tid: child_tid.0,
         tls,
         pidfd: parent_tid.0,
-        tid: None,
+        set_tid: Vec::new(),
         cgroup: None,
     };
     fork::clone(cx, &request)
@@ -75,15 +76,19 @@ pub fn clone3(cx: &mut Cx, args: UserPtr<CloneArgs>, size: usize) -> Result<i32,
 
 /// The rules of clone3 that do not concern combinations of flags.
 fn check_clone_args(cx: &Cx, a: &CloneArgs) -> Result<Request, Errno> {
-    let tid = match (a.set_tid, a.set_tid_size) {
+    let count = match (a.set_tid, a.set_tid_size) {
         (_, 33..) => return Err(Errno::EINVAL),
-        (0, 0) => None,
+        (0, 0) => 0,
         (0, _) | (_, 0) => return Err(Errno::EINVAL),
-        // One level of pid namespaces: one id.
-        (at, 1) => Some(UserPtr::<i32>::new(VirtAddr(at)).read(cx.mm())?),
-        _ => return Err(Errno::EINVAL),
+        (_, n) => n as usize,
     };
-    if tid.is_some_and(|t| !(1..tree::PID_MAX).contains(&t)) || a.exit_signal > 64 {
+    let mut set_tid = Vec::new();
+    set_tid.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    let from = UserPtr::<i32>::new(VirtAddr(a.set_tid));
+    for i in 0..count {
+        set_tid.push(from.at(i).read(cx.mm())?);
+    }
+    if a.exit_signal > 64 {
         return Err(Errno::EINVAL);
     }
     let flags = CloneFlags::from_bits(a.flags).ok_or(Errno::EINVAL)?;
@@ -106,7 +111,7 @@ fn check_clone_args(cx: &Cx, a: &CloneArgs) -> Result<Request, Errno> {
         child_tid: a.child_tid,
         tls: a.tls,
         pidfd: a.pidfd,
-        tid,
+        set_tid,
         cgroup,
     })
 }
@@ -426,32 +431,4 @@ pub fn pidfd_getfd(cx: &mut Cx, fd: i32, target: i32, flags: u32) -> Result<i32,
     })?;
     let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
     cx.files().install(file, true, limit)
-}
-
-/// unshare(2)
-pub fn unshare(cx: &mut Cx, flags: u64) -> Result<(), Errno> {
-    use CloneFlags as F;
-    let known = F::THREAD | F::FS | F::NEWNS | F::SIGHAND | F::VM | F::FILES | F::SYSVSEM | F::NAMESPACES;
-    let flags = F::from_bits(flags).filter(|f| known.contains(*f)).ok_or(Errno::EINVAL)?;
-    if flags.intersects(F::THREAD | F::SIGHAND | F::VM | F::NEWUSER) && cx.process().threads().len() > 1 {
-        return Err(Errno::EINVAL);
-    }
-    if flags.intersects(F::NAMESPACES - F::NEWUSER) {
-        let allowed = flags.contains(F::NEWUSER) || cx.cred().capable(Cap::SysAdmin);
-        return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
-    }
-    let cred = if flags.contains(F::NEWUSER) { Some(cx.child_user_ns()?) } else { None };
-    if flags.contains(F::FILES) {
-        let own = cx.files().fork()?;
-        cx.set_files(own);
-    }
-    // A user namespace is not shared with the other users of the root directory: CLONE_NEWUSER implies CLONE_FS.
-    if flags.intersects(F::FS | F::NEWUSER) {
-        let own = cx.fs().fork();
-        cx.set_fs(own);
-    }
-    if let Some(cred) = cred {
-        cx.set_cred(cred);
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ pub struct Booter {
 impl Booter {
     /// Makes the mount namespace of the first process: nullfs at the bottom (so that pivot_root(2) works on the real root), a tmpfs on it.
     pub fn new() -> Result<Booter, Errno> {
-        let ns = MountNamespace::new(nullfs::mount());
+        let ns = MountNamespace::first(nullfs::mount());
         vfs::namespace::attach(&tmpfs::rootfs(), &ns.root_path())?;
         Ok(Booter { fs: FsContext::new(ns) })
     }

@@ -3,6 +3,7 @@
 //! A thread is the only one that changes which address space, files, directories and credentials it uses, so its own copies of
 //! those handles need no lock; [`Task`] keeps a second set under a lock for others to look at.
 
+use crate::ns::NsProxy;
 use crate::process::Process;
 use crate::signal::SignalView;
 use crate::task::{Handles, Task};
@@ -160,6 +161,11 @@ impl Cx {
         let free = self.handles.cred.uid == 0;
         let most = if free { u64::MAX } else { self.process().limits.soft(Resource::Nproc) };
         vfs::user_ns::create(&self.handles.cred, chrooted, most).map(Arc::new)
+    }
+    /// Installs other namespaces.
+    pub fn set_ns(&mut self, ns: Arc<NsProxy>) {
+        self.task.update_handles(|h| h.ns = ns.clone());
+        self.handles.ns = ns;
     }
     /// Installs other credentials.
     ///

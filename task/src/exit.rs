@@ -103,7 +103,13 @@ fn end_process(process: &Arc<Process>, last: &Arc<Task>, status: i32) {
     if process.session().sid() == process.pid() {
         jobs::session_ends(process);
     }
-    if process.is_init()
+    if process.is_init() && !process.is_first() {
+        let own = if last.is_leader() { 1 } else { 2 };
+        if let Some(signal) = process.number().ns().shut_down(process, own) {
+            process.set_exit_status(i32::from(signal.number()));
+        }
+    }
+    if process.is_first()
         && let Some(f) = INIT_GONE.get()
     {
         f(status);
@@ -151,18 +157,18 @@ pub(crate) fn announce(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -
     let own = process.parent().is_some_and(|p| Arc::ptr_eq(&p, tracer.process()));
     let signal = if own { process.family().exit_signal } else { Some(Signal::CHLD) };
     if let Some(signal) = signal {
-        tell_of_end(tracer.process(), signal, process.pid(), process, process.exit_status());
+        tell_of_end(tracer.process(), signal, process.number().nr_in(tracer.pid_ns()), process, process.exit_status());
     }
     tracer.process().child_wait.wake_all();
     None
 }
 
-/// Sends `to` the signal that the process, or a thread of it, has ended.
-pub(crate) fn tell_of_end(to: &Arc<Process>, sig: Signal, tid: i32, process: &Arc<Process>, status: i32) {
+/// Sends `to` the signal that the process, or a thread of it, has ended; `to` knows it as `nr`.
+pub(crate) fn tell_of_end(to: &Arc<Process>, sig: Signal, nr: i32, process: &Arc<Process>, status: i32) {
     let (code, value) = wait::ended(status);
     let (utime, stime) = process.times_in_ticks();
     let uid = process.last_cred().uid;
-    let info = SigInfo::child(sig, code, tid as u32, uid, value, utime, stime);
+    let info = SigInfo::child(sig, code, nr as u32, uid, value, utime, stime);
     // A queue too full for it loses the signal, as it would another instance of it.
     let _ = send_process(to, sig, &info);
 }
@@ -185,6 +191,13 @@ pub(crate) fn reap(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Re
     (process.clone(), tree.remove_task(process.pid()))
 }
 
+/// Takes out all children that have ended. For the first process of a pid namespace that ends itself.
+pub(crate) fn reap_all(process: &Arc<Process>) -> Vec<Reaped> {
+    let mut tree = tree::lock();
+    let dead: Vec<_> = process.family().children.iter().filter(|c| c.life() == Life::Zombie).cloned().collect();
+    dead.iter().map(|child| reap(&mut tree, child)).collect()
+}
+
 /// Tells the parent of a zombie; true when nobody wants to wait for it.
 fn notify_parent(process: &Arc<Process>) -> bool {
     let (parent, exit_signal) = {
@@ -194,7 +207,7 @@ fn notify_parent(process: &Arc<Process>) -> bool {
     let Some(parent) = parent else { return true };
     let (vanish, tell) = if exit_signal == Some(Signal::CHLD) { parent.sig().hand.child_exit() } else { (false, true) };
     if let Some(sig) = exit_signal.filter(|_| tell) {
-        tell_of_end(&parent, sig, process.pid(), process, process.exit_status());
+        tell_of_end(&parent, sig, process.number().nr_in(parent.number().ns()), process, process.exit_status());
     }
     parent.child_wait.wake_all();
     vanish
@@ -220,7 +233,7 @@ fn send_pdeath(child: &Arc<Process>) {
     }
 }
 
-/// Gives the children of `process` to the nearest subreaper or to the first process; those that the new parent does not
+/// Gives the children of `process` to their new parent; those that the new parent does not
 /// wait for are taken out.
 fn give_away_children(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Vec<Reaped> {
     let children = core::mem::take(&mut process.family().children);
@@ -246,17 +259,20 @@ fn give_away_children(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) ->
     dead
 }
 
+/// The nearest subreaper in the same pid namespace, or the first process of that.
 fn new_parent(tree: &Tree, process: &Arc<Process>) -> Option<Arc<Process>> {
+    let ns = process.number().ns();
     if process.under_subreaper.load(Relaxed) {
         let mut up = process.parent();
-        while let Some(p) = up {
+        while let Some(p) = up.filter(|p| p.number().ns().level() == ns.level()) {
             if p.subreaper.load(Relaxed) && p.life() == Life::Running {
                 return Some(p);
             }
             up = p.parent();
         }
     }
-    tree.process(1).filter(|init| !Arc::ptr_eq(init, process)).cloned()
+    let first = if ns.level() == 0 { None } else { ns.reaper() };
+    first.or_else(|| tree.process(1).cloned()).filter(|init| !Arc::ptr_eq(init, process))
 }
 
 /// The group of `child` may have lost its last link to the session: stopped members are hung up.

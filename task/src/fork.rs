@@ -5,6 +5,8 @@
 use crate::cgroup::{self, Cgroup, Joined, Reservation};
 use crate::cx::Cx;
 use crate::limits::Limits;
+use crate::ns::{PidNamespace, change};
+use crate::pid::Pid;
 use crate::process::{Parts, Process};
 use crate::task::{Handles, Task};
 use crate::trace::{link, report};
@@ -17,15 +19,17 @@ use abi::sched::CloneFlags;
 use abi::signal::Signal;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::VirtAddr;
 use machine::user::UserCtx;
 use sched::Completion;
 use vfs::cred::Cap;
+use vfs::ns::Namespace;
 use zerocopy::IntoBytes;
 
 /// What kind of child is wanted; clone's and clone3's arguments in one form.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Sharing and side effects.
     pub flags: CloneFlags,
@@ -41,20 +45,17 @@ pub struct Request {
     pub tls: u64,
     /// Where the pidfd is written in the parent.
     pub pidfd: u64,
-    /// The id the child is to have.
-    pub tid: Option<i32>,
+    /// The ids the child is to have, in its own pid namespace first and then in those around it. Not more than there are.
+    pub set_tid: Vec<i32>,
     /// The descriptor of the control group it is to be in, if not the parent's.
     pub cgroup: Option<i32>,
 }
 
 /// Flags that would make something this kernel does not have.
-const UNSUPPORTED: CloneFlags = CloneFlags::NAMESPACES
-    .difference(CloneFlags::NEWUSER)
-    .union(CloneFlags::AUTOREAP)
-    .union(CloneFlags::PIDFD_AUTOKILL);
+const UNSUPPORTED: CloneFlags = CloneFlags::AUTOREAP.union(CloneFlags::PIDFD_AUTOKILL);
 
 /// The rules on combinations of flags, in Linux's order.
-pub fn check(req: &Request, caller_is_init: bool, admin: bool) -> Result<(), Errno> {
+pub fn check(req: &Request, caller_is_init: bool) -> Result<(), Errno> {
     use CloneFlags as F;
     let f = req.flags;
     let bad = f.contains(F::NEWNS | F::FS)
@@ -65,47 +66,37 @@ pub fn check(req: &Request, caller_is_init: bool, admin: bool) -> Result<(), Err
         || (f.contains(F::THREAD) && f.intersects(F::NEWUSER | F::NEWPID))
         || f.contains(F::SIGHAND | F::CLEAR_SIGHAND)
         || f.contains(F::PIDFD | F::DETACHED);
-    if bad {
-        return Err(Errno::EINVAL);
-    }
-    if f.intersects(F::NAMESPACES.difference(F::NEWUSER)) && !f.contains(F::NEWUSER) && !admin {
-        return Err(Errno::EPERM);
-    }
-    if f.intersects(UNSUPPORTED) { Err(Errno::EINVAL) } else { Ok(()) }
+    if bad || f.intersects(UNSUPPORTED) { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// Makes a child of the calling thread; gives its id.
 pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
-    let cred = cx.cred();
-    check(req, cx.process().is_init(), cred.capable(Cap::SysAdmin))?;
-    if req.tid.is_some() && !cred.capable(Cap::CheckpointRestore) && !cred.capable(Cap::SysAdmin) {
-        return Err(Errno::EPERM);
-    }
+    check(req, cx.process().is_init())?;
     // What was sent to the parent before the fork is not for the child: it is delivered first.
     if cx.task.work.has(work::SIGNAL | work::FREEZE) {
         return Err(Errno::ERESTARTNOINTR);
     }
     let user = cx.task.user();
     check_count(cx, &user)?;
+    let handles = child_handles(cx, req.flags)?;
+    let ns = &handles.ns.pid_for_children;
+    if req.flags.contains(CloneFlags::THREAD) && !Arc::ptr_eq(ns, cx.task.pid_ns()) {
+        return Err(Errno::EINVAL);
+    }
     let group = req.cgroup.map(|fd| named_group(cx, req, fd)).transpose()?;
     let room = Reservation::new(&cx.task, group.as_ref())?;
-    let tid = {
-        let mut tree = tree::lock();
-        match req.tid {
-            Some(wanted) => tree.reserve(wanted)?,
-            None => tree.next_number()?,
-        }
-    };
+    check_wanted(cx, ns, &req.set_tid)?;
+    let number = tree::lock().allocate(ns, &req.set_tid)?;
     let event = traced_event(cx, req);
-    let made = build(cx, req, tid, user, room, event);
-    tree::lock().settle(tid);
+    let made = build(cx, req, &number, user, handles, room, event);
+    tree::lock().settle(number.global());
     let (task, vfork) = made?;
     if let Some(thread) = task.thread() {
         thread.start();
     }
     drop(task);
     if let Some(event) = event {
-        report::event(cx, event, tid as u64);
+        report::event(cx, event, seen_by_tracer(cx, &number));
     }
     if let Some(done) = vfork {
         // Killed while waiting: the child keeps the address space alive by itself.
@@ -113,10 +104,33 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
         let freed = done.wait_killable();
         cgroup::freezer::unparked(&cx.task);
         if freed.is_ok() {
-            report::event(cx, Event::VforkDone, tid as u64);
+            report::event(cx, Event::VforkDone, seen_by_tracer(cx, &number));
         }
     }
-    Ok(tid)
+    Ok(number.nr_in(cx.task.pid_ns()))
+}
+
+/// The child's number as the caller's tracer knows it.
+fn seen_by_tracer(cx: &Cx, number: &Pid) -> u64 {
+    cx.task.tracer().map_or(0, |t| number.nr_in(t.pid_ns()) as u64)
+}
+
+/// Whether the child may have the ids it is to have: they must be in range and the caller in charge of each namespace.
+fn check_wanted(cx: &Cx, ns: &Arc<PidNamespace>, wanted: &[i32]) -> Result<(), Errno> {
+    if wanted.len() > ns.level() as usize + 1 {
+        return Err(Errno::EINVAL);
+    }
+    let chain = core::iter::successors(Some(ns), |n| n.parent());
+    for (nr, ns) in wanted.iter().zip(chain) {
+        if !(1..ns.pid_max()).contains(nr) {
+            return Err(Errno::EINVAL);
+        }
+        let owner = ns.owner();
+        if !cx.cred().capable_in(&owner, Cap::CheckpointRestore) && !cx.cred().capable_in(&owner, Cap::SysAdmin) {
+            return Err(Errno::EPERM);
+        }
+    }
+    Ok(())
 }
 
 /// The group that CLONE_INTO_CGROUP names, if the caller could put the child there by writing its `cgroup.procs`.
@@ -168,19 +182,19 @@ type Made = (Arc<Task>, Option<Arc<Completion>>);
 fn build(
     cx: &mut Cx,
     req: &Request,
-    tid: i32,
+    number: &Pid,
     user: Arc<UserCounts>,
+    handles: Handles,
     room: Reservation,
     event: Option<Event>,
 ) -> Result<Made, Errno> {
     use CloneFlags as F;
     let f = req.flags;
-    let handles = child_handles(cx, f)?;
     let parent = cx.process().clone();
-    let process = if f.contains(F::THREAD) { parent.clone() } else { Arc::new(child_process(cx, req, tid)) };
+    let process = if f.contains(F::THREAD) { parent.clone() } else { Arc::new(child_process(cx, req, number)) };
     let comm = cx.task.comm();
     let user = if f.contains(F::NEWUSER) { UserCounts::of(&handles.cred) } else { user };
-    let task = Arc::new(Task::new(tid, process.clone(), handles.clone(), comm, user, room.group().clone()));
+    let task = Arc::new(Task::new(number, process.clone(), handles.clone(), comm, user, room.group().clone()));
     task.blocked.store(cx.task.blocked().0, Relaxed);
     task.personality.store(cx.task.personality.load(Relaxed), Relaxed);
     task.timer_slack_ns.store(cx.task.timer_slack_ns.load(Relaxed), Relaxed);
@@ -197,7 +211,7 @@ fn build(
     }
     child.sysv = cx.sysv.fork(f.contains(F::SYSVSEM));
     let set_tid = if f.contains(F::CHILD_SETTID) { req.child_tid } else { 0 };
-    let pidfd = tell_parent(cx, req, tid, &task)?;
+    let pidfd = tell_parent(cx, req, number.nr_in(cx.task.pid_ns()), &task)?;
     let name = core::str::from_utf8(&comm).unwrap_or_default().trim_end_matches('\0');
     let spawned = sched::spawn(name, Some(task.clone()), Box::new(move || first_steps(child, set_tid)));
     let thread = match spawned {
@@ -250,15 +264,18 @@ fn child_handles(cx: &Cx, f: CloneFlags) -> Result<Handles, Errno> {
     if f.contains(CloneFlags::NNP) && !cred.no_new_privs {
         Arc::make_mut(&mut cred).no_new_privs = true;
     }
+    let fs = if f.contains(CloneFlags::FS) { cx.fs().clone() } else { cx.fs().fork() };
+    let ns = change::for_child(cx, f, &cred, &fs)?;
     Ok(Handles {
         files: if f.contains(CloneFlags::FILES) { cx.files().clone() } else { cx.files().fork()? },
-        fs: if f.contains(CloneFlags::FS) { cx.fs().clone() } else { cx.fs().fork() },
+        fs,
         mm: if f.contains(CloneFlags::VM) { cx.mm().clone() } else { cx.mm().fork()? },
         cred,
+        ns,
     })
 }
 
-fn child_process(cx: &Cx, req: &Request, pid: i32) -> Process {
+fn child_process(cx: &Cx, req: &Request, number: &Pid) -> Process {
     let me = cx.process();
     let f = req.flags;
     let hand = me.sig().hand.clone();
@@ -271,8 +288,9 @@ fn child_process(cx: &Cx, req: &Request, pid: i32) -> Process {
     } else {
         (Arc::downgrade(me), cx.task.tid(), req.exit_signal)
     };
+    let number = number.clone();
     let parts = Parts {
-        pid,
+        number,
         limits,
         hand,
         group: me.group(),
@@ -311,7 +329,7 @@ fn child_registers(cx: &mut Cx, req: &Request) -> Result<UserCtx, Errno> {
 fn first_steps(cx: Cx, set_tid: u64) {
     if set_tid != 0 {
         // As on Linux a bad pointer is the child's own affair.
-        let _ = cx.mm().write_bytes(VirtAddr(set_tid), cx.task.tid().as_bytes());
+        let _ = cx.mm().write_bytes(VirtAddr(set_tid), cx.task.nr().as_bytes());
     }
     run::run(cx);
 }
@@ -354,6 +372,9 @@ fn enter(
             }
         }
         tree.add_process(process);
+        if process.is_init() {
+            process.number().ns().set_reaper(process);
+        }
         let parent = process.family().parent.upgrade();
         if let Some(parent) = parent {
             parent.family().children.push(process.clone());
@@ -395,12 +416,10 @@ mod tests {
             F::SIGHAND | F::VM | F::CLEAR_SIGHAND,
             F::PIDFD | F::DETACHED,
         ] {
-            assert_eq!(check(&req(bad), false, true), Err(Errno::EINVAL), "{bad:?}");
+            assert_eq!(check(&req(bad), false), Err(Errno::EINVAL), "{bad:?}");
         }
         let threads = F::VM | F::FS | F::FILES | F::SIGHAND | F::THREAD | F::SETTLS | F::CHILD_CLEARTID;
-        assert_eq!(check(&req(threads), false, false), Ok(()));
-        assert_eq!(check(&req(F::PARENT), true, true), Err(Errno::EINVAL));
-        assert_eq!(check(&req(F::NEWNET), false, false), Err(Errno::EPERM));
-        assert_eq!(check(&req(F::NEWNET), false, true), Err(Errno::EINVAL));
+        assert_eq!(check(&req(threads), false), Ok(()));
+        assert_eq!(check(&req(F::PARENT), true), Err(Errno::EINVAL));
     }
 }

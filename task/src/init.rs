@@ -3,6 +3,7 @@
 use crate::exec::stack::Strings;
 use crate::exec::{self, Program};
 use crate::limits::Limits;
+use crate::ns::{NsProxy, PidNamespace};
 use crate::process::{Parts, Process};
 use crate::signal::hand::SigHand;
 use crate::task::{Handles, Task};
@@ -29,14 +30,14 @@ pub fn spawn_init(
 ) -> Result<(), Errno> {
     let cred = Cred::root();
     let user = UserCounts::of(&cred);
-    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred };
+    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred, ns: NsProxy::first() };
     let (group, pid) = {
         let mut tree = tree::lock();
-        let pid = tree.next_number()?;
-        (tree.new_session(pid), pid)
+        let pid = tree.allocate(PidNamespace::first(), &[])?;
+        (tree.new_session(&pid), pid)
     };
     let process = Arc::new(Process::new(Parts {
-        pid,
+        number: pid.clone(),
         limits: Limits::initial(fork::max_tasks() as u64 / 2),
         hand: Arc::new(SigHand::default()),
         group,
@@ -48,7 +49,7 @@ pub fn spawn_init(
         auxv: Arc::new([]),
     }));
     let task =
-        Arc::new(Task::new(pid, process.clone(), handles.clone(), exec::boot_comm(), user, cgroup::root().clone()));
+        Arc::new(Task::new(&pid, process.clone(), handles.clone(), exec::boot_comm(), user, cgroup::root().clone()));
     let cx = Cx::new(task.clone(), UserCtx::new().map_err(|_| Errno::ENOMEM)?, handles);
     let body = Box::new(move || begin(cx, &path, &argv, &envp, prepare, failed));
     let thread = sched::spawn("init", Some(task.clone()), body).map_err(|_| Errno::ENOMEM)?;
@@ -57,7 +58,8 @@ pub fn spawn_init(
         let mut tree = tree::lock();
         tree.add_task(&task);
         tree.add_process(&process);
-        tree.settle(pid);
+        tree.settle(pid.global());
+        PidNamespace::first().set_reaper(&process);
     }
     process.sig().threads.push(task);
     thread.start();

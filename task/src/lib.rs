@@ -34,6 +34,7 @@ pub mod ids;
 pub mod init;
 pub mod jobs;
 pub mod limits;
+pub mod ns;
 pub mod oom;
 pub mod pid;
 pub mod pidfd;
@@ -52,7 +53,6 @@ pub mod trace;
 pub mod tree;
 pub mod usage;
 pub mod users;
-pub mod uts;
 pub mod wait;
 pub mod work;
 pub mod yama;
@@ -68,4 +68,5 @@ pub fn init() {
     jobs::init();
     oom::init();
     timers::init();
+    ns::init();
 }

@@ -18,7 +18,7 @@ pub fn init() {
 /// How much killing `process` would free, in pages, shifted by its adjustment; `None` for the untouchable.
 pub fn badness(process: &Process, total: u64) -> Option<i64> {
     let adj = process.oom_score_adj.load(Relaxed);
-    if process.is_init() || adj == NEVER || process.life() != Life::Running {
+    if process.is_first() || adj == NEVER || process.life() != Life::Running {
         return None;
     }
     let (private, shared, tables) = process.leader()?.mm()?.footprint();
@@ -41,7 +41,7 @@ fn kill_largest() -> bool {
     while let Some(p) = next {
         next = tree::next_process(p.pid() + 1);
         // A victim that is still on its way out gets its time.
-        if p.sig().group_exit.is_some() && p.life() == Life::Running && !p.is_init() {
+        if p.sig().group_exit.is_some() && p.life() == Life::Running && !p.is_first() {
             return true;
         }
         if let Some(b) = badness(&p, total)

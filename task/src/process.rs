@@ -1,6 +1,7 @@
 //! A thread group: what its threads share.
 
 use crate::limits::Limits;
+use crate::pid::Pid;
 use crate::signal::hand::SigHand;
 use crate::signal::queue::Pending;
 use crate::task::Task;
@@ -113,7 +114,9 @@ pub trait Attachment: Any + Send + Sync {
 
 /// A thread group.
 pub struct Process {
-    pid: i32,
+    number: Pid,
+    /// The number in its own namespace.
+    nr: i32,
     /// Resource limits.
     pub limits: Limits,
     family: SpinLock<Family>,
@@ -158,7 +161,7 @@ pub struct Process {
 
 /// What a process is made of.
 pub(crate) struct Parts {
-    pub pid: i32,
+    pub number: Pid,
     pub limits: Limits,
     pub hand: Arc<SigHand>,
     pub group: Arc<Group>,
@@ -174,7 +177,8 @@ pub(crate) struct Parts {
 impl Process {
     pub(crate) fn new(parts: Parts) -> Process {
         Process {
-            pid: parts.pid,
+            nr: parts.number.nr(),
+            number: parts.number,
             limits: parts.limits,
             family: SpinLock::new(Family {
                 parent: parts.parent,
@@ -224,7 +228,17 @@ impl Process {
     /// Its id.
     #[inline]
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.number.global()
+    }
+    /// Its id in its own pid namespace (what getpid(2) gives).
+    #[inline]
+    pub fn nr(&self) -> i32 {
+        self.nr
+    }
+    /// Its id in each pid namespace.
+    #[inline]
+    pub fn number(&self) -> &Pid {
+        &self.number
     }
     /// Its links. Changing them needs the tree lock too.
     pub fn family(&self) -> SpinGuard<'_, Family> {
@@ -240,7 +254,7 @@ impl Process {
     }
     /// Id of the parent, 0 when it has none.
     pub fn ppid(&self) -> i32 {
-        self.parent().map_or(0, |p| p.pid)
+        self.parent().map_or(0, |p| p.pid())
     }
     /// Its process group.
     pub fn group(&self) -> Arc<Group> {
@@ -366,8 +380,13 @@ impl Process {
             mm.set_limits(crate::exec::limits_of(self));
         }
     }
-    /// It is the first process of the system.
+    /// It is the first process of its pid namespace: signals without a handler do not end it, orphans go to it.
+    #[inline]
     pub fn is_init(&self) -> bool {
-        self.pid == 1
+        self.nr == 1
+    }
+    /// It is the first process of the system.
+    pub fn is_first(&self) -> bool {
+        self.pid() == 1
     }
 }

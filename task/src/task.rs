@@ -1,6 +1,8 @@
 //! One thread as others see it.
 
 use crate::cgroup::{Cgroup, Seat};
+use crate::ns::{NsProxy, PidNamespace};
+use crate::pid::Pid;
 use crate::process::Process;
 use crate::users::UserCounts;
 use crate::work::{self, Work};
@@ -41,10 +43,13 @@ pub struct Handles {
     pub fs: Arc<FsContext>,
     /// Credentials.
     pub cred: Arc<Cred>,
+    /// Namespaces, but for those of the directories and the credentials.
+    pub ns: Arc<NsProxy>,
 }
 
 /// The lock-protected part of a task; `handles` is gone once the thread has exited.
 pub(crate) struct Shared {
+    number: Pid,
     handles: Option<Handles>,
     /// Credentials outlive the other handles (a zombie still has an owner).
     cred: Arc<Cred>,
@@ -65,6 +70,8 @@ pub struct Task {
     /// What seccomp lets it call.
     pub seccomp: crate::seccomp::Seccomp,
     tid: AtomicI32,
+    /// The number in its own pid namespace.
+    nr: AtomicI32,
     process: Arc<Process>,
     thread: Once<Arc<Thread>>,
     /// Blocked signals; written by the thread itself under the signal lock.
@@ -107,7 +114,7 @@ pub const DEFAULT_TIMER_SLACK_NS: u64 = 50_000;
 impl Task {
     /// A thread of `process` named `comm` with the given handles; not yet in the tree, not yet running.
     pub(crate) fn new(
-        tid: i32,
+        number: &Pid,
         process: Arc<Process>,
         handles: Handles,
         comm: Comm,
@@ -119,12 +126,14 @@ impl Task {
             work: Work::new(),
             entry: Work::new(),
             seccomp: crate::seccomp::Seccomp::default(),
-            tid: AtomicI32::new(tid),
+            tid: AtomicI32::new(number.global()),
+            nr: AtomicI32::new(number.nr()),
             process,
             thread: Once::new(),
             blocked: AtomicU64::new(0),
             private: SpinLock::new(crate::signal::queue::Pending::new()),
             shared: SpinLock::new(Shared {
+                number: number.clone(),
                 cred: handles.cred.clone(),
                 handles: Some(handles),
                 user,
@@ -154,8 +163,19 @@ impl Task {
     pub fn tid(&self) -> i32 {
         self.tid.load(Ordering::Relaxed)
     }
-    pub(crate) fn set_tid(&self, tid: i32) {
-        self.tid.store(tid, Ordering::Relaxed);
+    /// Its id in its own pid namespace (what gettid(2) gives).
+    #[inline]
+    pub fn nr(&self) -> i32 {
+        self.nr.load(Ordering::Relaxed)
+    }
+    /// Its number in `ns`; 0 when it is not visible there.
+    pub fn nr_in(&self, ns: &PidNamespace) -> i32 {
+        if ns.level() == 0 { self.tid() } else { self.shared.lock().number.nr_in(ns) }
+    }
+    pub(crate) fn set_number(&self, number: &Pid) {
+        self.shared.lock().number = number.clone();
+        self.tid.store(number.global(), Ordering::Relaxed);
+        self.nr.store(number.nr(), Ordering::Relaxed);
     }
     /// Its thread group.
     #[inline]

@@ -4,6 +4,9 @@
 //! taken for short moments and never in interrupts.
 
 use crate::cgroup;
+use crate::ns::PidNamespace;
+use crate::ns::pid::next_free;
+use crate::pid::{Deeper, Pid};
 use crate::process::Process;
 use crate::task::Task;
 use abi::Errno;
@@ -13,16 +16,16 @@ use alloc::vec::Vec;
 use core::any::Any;
 use machine::sync::{SpinGuard, SpinLock};
 
-/// Numbers stay below this (`kernel.pid_max`; Linux's default on machines of up to 32 CPUs).
+/// Numbers stay below this unless `kernel.pid_max` says otherwise (Linux's default on machines of up to 32 CPUs).
 pub const PID_MAX: i32 = 32_768;
-/// After the first wrap-around numbers below this are left alone.
-const RESERVED: i32 = 300;
 
 /// What one number names. A number is free when it names nothing.
 #[derive(Default)]
 struct Entry {
     /// Given out to a task that is being made.
     reserved: bool,
+    /// Its numbers in nested pid namespaces.
+    deeper: Option<Arc<Deeper>>,
     task: Option<Arc<Task>>,
     process: Option<Arc<Process>>,
     group: Option<Arc<Group>>,
@@ -56,14 +59,14 @@ pub fn lock() -> SpinGuard<'static, Tree> {
 
 /// A process group.
 pub struct Group {
-    pgid: i32,
+    number: Pid,
     session: Arc<Session>,
     members: SpinLock<Vec<Arc<Process>>>,
 }
 
 /// A session.
 pub struct Session {
-    sid: i32,
+    number: Pid,
     groups: SpinLock<usize>,
     tty: SpinLock<Option<Arc<dyn Any + Send + Sync>>>,
 }
@@ -71,7 +74,11 @@ pub struct Session {
 impl Group {
     /// Its id.
     pub fn pgid(&self) -> i32 {
-        self.pgid
+        self.number.global()
+    }
+    /// Its id in each pid namespace.
+    pub fn number(&self) -> &Pid {
+        &self.number
     }
     /// Its session.
     pub fn session(&self) -> &Arc<Session> {
@@ -90,7 +97,11 @@ impl Group {
 impl Session {
     /// Its id.
     pub fn sid(&self) -> i32 {
-        self.sid
+        self.number.global()
+    }
+    /// Its id in each pid namespace.
+    pub fn number(&self) -> &Pid {
+        &self.number
     }
     /// Its controlling terminal.
     pub fn tty(&self) -> Option<Arc<dyn Any + Send + Sync>> {
@@ -103,27 +114,49 @@ impl Session {
 }
 
 impl Tree {
-    /// Reserves the next free number, in Linux's order: upwards, starting again at 300 after the highest.
-    pub(crate) fn next_number(&mut self) -> Result<i32, Errno> {
-        let mut candidate = self.last + 1;
-        for _ in 0..PID_MAX {
-            if candidate >= PID_MAX {
-                candidate = RESERVED;
-            }
-            if !self.entries.contains_key(&candidate) {
-                self.last = candidate;
-                self.entries.entry(candidate).or_default().reserved = true;
-                return Ok(candidate);
-            }
-            candidate += 1;
+    /// Reserves a number in each namespace from the first down to `ns`: those in `wanted` (the deepest namespace's first), else the next free one,
+    /// upwards, starting again at 300 after the highest. The caller has checked that `wanted` is not too long.
+    pub(crate) fn allocate(&mut self, ns: &Arc<PidNamespace>, wanted: &[i32]) -> Result<Pid, Errno> {
+        let first = PidNamespace::first();
+        if ns.level() == 0 {
+            return self.reserve(wanted.first().copied(), first.pid_max()).map(Pid::plain);
         }
-        Err(Errno::EAGAIN)
+        // Deepest first, as Linux looks for them.
+        let chain = || core::iter::successors(Some(ns), |n| n.parent()).take(ns.level() as usize);
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(ns.level() as usize).map_err(|_| Errno::ENOMEM)?;
+        let mut reserve_all = || {
+            for (i, n) in chain().enumerate() {
+                numbers.push(n.reserve(wanted.get(i).copied())?);
+            }
+            let global = self.reserve(wanted.get(ns.level() as usize).copied(), first.pid_max())?;
+            let open = chain().try_for_each(|n| n.check_open());
+            open.map(|()| global).inspect_err(|_| self.settle(global))
+        };
+        match reserve_all() {
+            Ok(global) => {
+                chain().zip(&numbers).for_each(|(n, nr)| n.bind(*nr, global));
+                numbers.reverse();
+                let pid = Pid::nested(global, ns.clone(), numbers);
+                self.entries.entry(global).or_default().deeper = pid.deeper().cloned();
+                Ok(pid)
+            }
+            Err(e) => {
+                chain().zip(&numbers).for_each(|(n, nr)| n.release(*nr));
+                Err(e)
+            }
+        }
     }
-    /// Reserves a chosen number (clone3's set_tid).
-    pub(crate) fn reserve(&mut self, number: i32) -> Result<i32, Errno> {
-        if self.entries.contains_key(&number) {
-            return Err(Errno::EEXIST);
-        }
+    fn reserve(&mut self, wanted: Option<i32>, max: i32) -> Result<i32, Errno> {
+        let number = match wanted {
+            Some(number) if self.entries.contains_key(&number) => return Err(Errno::EEXIST),
+            Some(number) => number,
+            None => {
+                let taken = |n| self.entries.contains_key(&n);
+                self.last = next_free(self.last, max, taken).ok_or(Errno::EAGAIN)?;
+                self.last
+            }
+        };
         self.entries.entry(number).or_default().reserved = true;
         Ok(number)
     }
@@ -137,7 +170,7 @@ impl Tree {
     }
     /// The last number given out is `pid` (`ns_last_pid`).
     pub fn set_last_number(&mut self, pid: i32) {
-        self.last = pid.clamp(0, PID_MAX - 1);
+        self.last = pid;
     }
     /// Threads in all.
     pub fn task_count(&self) -> usize {
@@ -153,12 +186,12 @@ impl Tree {
         self.forks += 1;
         self.entries.entry(task.tid()).or_default().task = Some(task.clone());
     }
-    /// The last thread of a group takes the number of the leader, which has ended (exec by a thread that was not the leader).
-    pub(crate) fn replace_leader(&mut self, task: &Arc<Task>, pid: i32) -> Option<Arc<Task>> {
+    /// The last thread of a group takes the numbers of the leader, which has ended (exec by a thread that was not the leader).
+    pub(crate) fn replace_leader(&mut self, task: &Arc<Task>, leader: &Pid) -> Option<Arc<Task>> {
         self.tasks = self.tasks.saturating_sub(1);
         self.update(task.tid(), |e| e.task = None);
-        task.set_tid(pid);
-        let old = self.entries.entry(pid).or_default().task.replace(task.clone());
+        task.set_number(leader);
+        let old = self.entries.entry(leader.global()).or_default().task.replace(task.clone());
         if let Some(old) = &old {
             cgroup::member::release(old);
         }
@@ -188,13 +221,25 @@ impl Tree {
         if let Some(e) = self.entries.get_mut(&number) {
             change(e);
             if e.is_free() {
-                self.entries.remove(&number);
+                let deeper = self.entries.remove(&number).and_then(|e| e.deeper);
+                if let Some(deeper) = deeper {
+                    let chain = core::iter::successors(Some(&deeper.ns), |n| n.parent());
+                    chain.zip(deeper.numbers.iter().rev()).for_each(|(n, nr)| n.release(*nr));
+                }
             }
         }
     }
     /// The number names something.
     pub(crate) fn is_used(&self, number: i32) -> bool {
         self.entries.contains_key(&number)
+    }
+    /// All numbers of what has this one.
+    pub fn number(&self, global: i32) -> Option<Pid> {
+        let entry = self.entries.get(&global)?;
+        Some(match &entry.deeper {
+            Some(deeper) => Pid::from_deeper(global, deeper.clone()),
+            None => Pid::plain(global),
+        })
     }
     /// The thread with this id.
     pub fn task(&self, tid: i32) -> Option<&Arc<Task>> {
@@ -217,15 +262,15 @@ impl Tree {
         self.entries.range(from..).filter_map(|(_, e)| e.process.as_ref())
     }
     /// Makes a session with one group for a process with number `pid`.
-    pub(crate) fn new_session(&mut self, pid: i32) -> Arc<Group> {
-        let session = Arc::new(Session { sid: pid, groups: SpinLock::new(0), tty: SpinLock::new(None) });
-        self.entries.entry(pid).or_default().session = Some(session.clone());
+    pub(crate) fn new_session(&mut self, pid: &Pid) -> Arc<Group> {
+        let session = Arc::new(Session { number: pid.clone(), groups: SpinLock::new(0), tty: SpinLock::new(None) });
+        self.entries.entry(pid.global()).or_default().session = Some(session.clone());
         self.new_group(pid, session)
     }
-    fn new_group(&mut self, pgid: i32, session: Arc<Session>) -> Arc<Group> {
+    fn new_group(&mut self, number: &Pid, session: Arc<Session>) -> Arc<Group> {
         *session.groups.lock() += 1;
-        let group = Arc::new(Group { pgid, session, members: SpinLock::new(Vec::new()) });
-        self.entries.entry(pgid).or_default().group = Some(group.clone());
+        let group = Arc::new(Group { number: number.clone(), session, members: SpinLock::new(Vec::new()) });
+        self.entries.entry(number.global()).or_default().group = Some(group.clone());
         group
     }
     fn leave_group(&mut self, process: &Arc<Process>) {
@@ -238,14 +283,14 @@ impl Tree {
         if !empty {
             return;
         }
-        self.update(group.pgid, |e| e.group = None);
+        self.update(group.pgid(), |e| e.group = None);
         let last = {
             let mut groups = group.session.groups.lock();
             *groups = groups.saturating_sub(1);
             *groups == 0
         };
         if last {
-            self.update(group.session.sid, |e| e.session = None);
+            self.update(group.session.sid(), |e| e.session = None);
         }
     }
     fn move_to(&mut self, process: &Arc<Process>, group: Arc<Group>) {
@@ -261,19 +306,21 @@ impl Tree {
         if self.group(pid).is_some() || self.session(pid).is_some() {
             return Err(Errno::EPERM);
         }
-        let group = self.new_session(pid);
+        let group = self.new_session(process.number());
         self.move_to(process, group);
-        Ok(pid)
+        Ok(process.nr())
     }
 
-    /// setpgid(2): `caller` puts the process `pid` (itself or a child that has not called execve) into group `pgid`.
+    /// setpgid(2): `caller` puts the process it calls `pid` (itself or a child that has not called execve) into the group it calls `pgid`.
     pub fn setpgid(&mut self, caller: &Arc<Process>, pid: i32, pgid: i32) -> Result<(), Errno> {
-        let pid = if pid == 0 { caller.pid() } else { pid };
+        let pid = if pid == 0 { caller.nr() } else { pid };
         let pgid = if pgid == 0 { pid } else { pgid };
         if pgid < 0 {
             return Err(Errno::EINVAL);
         }
-        let target = self.process(pid).ok_or(Errno::ESRCH)?.clone();
+        let ns = caller.number().ns();
+        let find = |nr| ns.global_of(nr);
+        let target = find(pid).and_then(|pid| self.process(pid)).ok_or(Errno::ESRCH)?.clone();
         let session = caller.session();
         let its_session = target.session();
         if target.parent().is_some_and(|p| Arc::ptr_eq(&p, caller)) {
@@ -286,16 +333,16 @@ impl Tree {
         } else if !Arc::ptr_eq(&target, caller) {
             return Err(Errno::ESRCH);
         }
-        if its_session.sid == pid {
+        if its_session.sid() == target.pid() {
             return Err(Errno::EPERM);
         }
-        let group = match self.group(pgid) {
+        let group = match find(pgid).and_then(|pgid| self.group(pgid)) {
             Some(g) if Arc::ptr_eq(&g.session, &session) => g.clone(),
             Some(_) => return Err(Errno::EPERM),
-            None if pgid == pid => self.new_group(pgid, its_session),
+            None if pgid == pid => self.new_group(target.number(), its_session),
             None => return Err(Errno::EPERM),
         };
-        if target.group().pgid != pgid {
+        if target.group().pgid() != group.pgid() {
             self.move_to(&target, group);
         }
         Ok(())
@@ -310,7 +357,7 @@ impl Tree {
             }
             let Some(parent) = member.parent() else { return false };
             let theirs = parent.group();
-            !parent.is_init() && theirs.pgid != group.pgid && Arc::ptr_eq(&theirs.session, &group.session)
+            !parent.is_first() && theirs.pgid() != group.pgid() && Arc::ptr_eq(&theirs.session, &group.session)
         })
     }
 }

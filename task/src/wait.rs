@@ -25,7 +25,7 @@ pub enum Which {
 /// What a child did.
 #[derive(Clone, Copy)]
 pub struct Report {
-    /// Who.
+    /// Who, as the parent sees it.
     pub pid: i32,
     /// Its real user.
     pub uid: u32,
@@ -67,7 +67,7 @@ fn scan(cx: &Cx, which: &Which, options: WaitOptions) -> Option<Result<Report, E
         let family = me.family();
         for child in family.children.iter().filter(|c| eligible(c, cx.task.tid(), which, options)) {
             any = true;
-            if let Some(report) = look(child, options, trace::of_child(&tree, me, child)) {
+            if let Some(report) = look(me, child, options, trace::of_child(&tree, me, child)) {
                 found = Some((Found::Child(child.clone()), report));
                 break;
             }
@@ -77,7 +77,7 @@ fn scan(cx: &Cx, which: &Which, options: WaitOptions) -> Option<Result<Report, E
         }
         for task in family.tracees.iter().filter(|t| found.is_none() && trace::eligible(cx, t, which, options)) {
             any = true;
-            if let Some(report) = trace::look(task, options) {
+            if let Some(report) = trace::look(me.number().ns(), task, options) {
                 found = Some((Found::Tracee(task.clone()), report));
                 break;
             }
@@ -136,14 +136,15 @@ fn eligible(child: &Arc<Process>, tid: i32, which: &Which, options: WaitOptions)
 }
 
 /// What there is to report of one child.
-fn look(child: &Arc<Process>, options: WaitOptions, traced: Traced) -> Option<Report> {
+fn look(me: &Process, child: &Arc<Process>, options: WaitOptions, traced: Traced) -> Option<Report> {
     let keep = options.contains(WaitOptions::NOWAIT);
     let life = child.life();
     let make = |status: i32, code: i32, value: i32| {
         let mut usage = if life == Life::Zombie { child.usage().dead_threads } else { child.sum() };
         usage.add(&child.children_sum());
         let uid = if life == Life::Zombie { child.last_cred().uid } else { child.cred().uid };
-        Some(Report { pid: child.pid(), uid, status, code, value, usage })
+        let pid = child.number().nr_in(me.number().ns());
+        Some(Report { pid, uid, status, code, value, usage })
     };
     if life == Life::Zombie {
         // Its tracers are asked first.

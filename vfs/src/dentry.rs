@@ -192,7 +192,7 @@ impl Dentry {
         (link.parent.clone(), link.name.clone())
     }
     /// Shown as `name:[inode number]`.
-    pub(crate) fn is_pseudo(&self) -> bool {
+    pub fn is_pseudo(&self) -> bool {
         self.pseudo
     }
     /// It was unlinked.

@@ -17,6 +17,7 @@ use crate::caller::Caller;
 use crate::clock;
 use crate::cred::{Cap, Cred};
 use crate::fileops::FileOps;
+use crate::ns::Namespace;
 use crate::path::Path;
 pub use crate::permission::{generic_permission, may, without_setid};
 use crate::rare::Rare;
@@ -332,6 +333,10 @@ pub trait Inode: Send + Sync + Any {
         generic_permission(self.base(), cred, mask)
     }
 
+    /// The namespace that a file of nsfs stands for.
+    fn namespace(&self) -> Option<&Arc<dyn Namespace>> {
+        None
+    }
     /// Finds an entry of this directory; ENOENT if there is none.
     fn lookup(&self, _name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
         Err(Errno::ENOTDIR)

@@ -3,20 +3,45 @@
 //! Every change runs under [`TREE`], a sleeping lock; path walks only take the spin locks of single mounts and so always see a tree.
 
 use crate::attr::FileType;
+use crate::cred::Cap;
 use crate::dentry::Dentry;
 use crate::mount::{self, MntFlags, Mount};
-use crate::ns::NsId;
+use crate::ns::{self, Namespace, NsId, NsKind};
 use crate::path::Path;
 use crate::propagate::{self, Propagation, PropagationType};
 use crate::superblock::{MountRequest, SbFlags, find_fs};
+use crate::user_ns::UserNamespace;
 use abi::Errno;
 use abi::mount::UmountFlags;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use machine::sync::SpinLock;
 
 /// Serialises changes of all mount trees.
 static TREE: sched::Mutex<()> = sched::Mutex::new(());
+/// Roots of namespaces that are gone, to be taken apart. A namespace may end while the tree lock is held: its last reference can be a mount of
+/// its nsfs file.
+static DYING: SpinLock<Vec<Arc<Mount>>> = SpinLock::new(Vec::new());
+
+/// The tree lock; letting it go takes apart what has ended meanwhile.
+struct TreeGuard(#[allow(dead_code)] sched::MutexGuard<'static, ()>);
+
+fn lock_tree() -> TreeGuard {
+    TreeGuard(TREE.lock())
+}
+
+impl Drop for TreeGuard {
+    fn drop(&mut self) {
+        loop {
+            let dying = core::mem::take(&mut *DYING.lock());
+            if dying.is_empty() {
+                return;
+            }
+            dying.iter().for_each(dissolve);
+        }
+    }
+}
 
 /// More mounts than this there never are (Linux bounds each namespace by `fs.mount-max`).
 const MAX_MOUNTS: usize = 100_000;
@@ -24,22 +49,22 @@ const MAX_MOUNTS: usize = 100_000;
 /// A tree of mounts that processes see as a whole.
 pub struct MountNamespace {
     root: SpinLock<Arc<Mount>>,
-    id: u32,
+    ns_id: NsId,
+    owner: Arc<UserNamespace>,
 }
 
 impl MountNamespace {
-    /// A namespace with `root` at its top.
-    pub fn new(root: Arc<Mount>) -> Arc<MountNamespace> {
+    /// The first namespace, with `root` at its top.
+    pub fn first(root: Arc<Mount>) -> Arc<MountNamespace> {
+        MountNamespace::new(NsKind::Mnt.first(), UserNamespace::first(), root)
+    }
+    fn new(ns_id: NsId, owner: &Arc<UserNamespace>, root: Arc<Mount>) -> Arc<MountNamespace> {
         root.set_flags(MntFlags::DETACHED, MntFlags::empty());
-        Arc::new(MountNamespace { root: SpinLock::new(root), id: NsId::next().inum })
+        ns::enlist(Arc::new(MountNamespace { root: SpinLock::new(root), ns_id, owner: owner.clone() }))
     }
     /// The mount at its top.
     pub fn root(&self) -> Arc<Mount> {
         self.root.lock().clone()
-    }
-    /// The inode number of `/proc/PID/ns/mnt`.
-    pub fn id(&self) -> u32 {
-        self.id
     }
     /// The root directory a first process gets: the top mount's root, under whatever is mounted over it.
     pub fn root_path(&self) -> Path {
@@ -53,14 +78,30 @@ impl MountNamespace {
     pub fn mounts(&self) -> Vec<Arc<Mount>> {
         self.root().tree()
     }
-    /// A copy for unshare(CLONE_NEWNS) and clone: the same tree of new mounts, peers of the old ones where those are shared. Calls
-    /// `moved(old, new)` for each mount, so that root and working directory can follow.
-    pub fn copy(&self, mut moved: impl FnMut(&Arc<Mount>, &Arc<Mount>)) -> Result<Arc<MountNamespace>, Errno> {
-        let _tree = TREE.lock();
+    /// A copy for unshare(CLONE_NEWNS) and clone: the same tree of new mounts, peers of the old ones where those are shared (receivers only, when
+    /// the copy has another owner). Calls `moved(old, new)` for each mount, so that root and working directory can follow.
+    pub fn copy(
+        &self,
+        owner: &Arc<UserNamespace>,
+        mut moved: impl FnMut(&Arc<Mount>, &Arc<Mount>),
+    ) -> Result<Arc<MountNamespace>, Errno> {
+        let _tree = lock_tree();
         let old = self.root();
-        let new = copy_tree(&old, old.root(), true)?;
-        old.tree().iter().zip(new.tree().iter()).for_each(|(a, b)| moved(a, b));
-        Ok(MountNamespace::new(new))
+        let pairs = copy_pairs(&old, old.root(), true, false)?;
+        let (_, root) = pairs.first().ok_or(Errno::EINVAL)?;
+        for (from, to) in &pairs {
+            if *owner != self.owner {
+                propagate::demote(to);
+            }
+            moved(from, to);
+        }
+        Ok(MountNamespace::new(NsId::next(), owner, root.clone()))
+    }
+    /// A namespace with nothing but the bottom of this one.
+    pub fn empty_copy(&self, owner: &Arc<UserNamespace>) -> Arc<MountNamespace> {
+        let _tree = lock_tree();
+        let bottom = self.root();
+        MountNamespace::new(NsId::next(), owner, copy_one(&bottom, bottom.root().clone()))
     }
     /// `mnt` lies in its tree.
     pub fn contains(&self, mnt: &Arc<Mount>) -> bool {
@@ -68,11 +109,27 @@ impl MountNamespace {
     }
 }
 
+impl Namespace for MountNamespace {
+    fn kind(&self) -> NsKind {
+        NsKind::Mnt
+    }
+    fn ns_id(&self) -> NsId {
+        self.ns_id
+    }
+    fn owner(&self) -> Arc<UserNamespace> {
+        self.owner.clone()
+    }
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}
+
 impl Drop for MountNamespace {
     fn drop(&mut self) {
-        let _tree = TREE.lock();
-        let root = self.root.get_mut().clone();
-        dissolve(&root);
+        ns::delist(self.ns_id.id);
+        DYING.lock().push(self.root.get_mut().clone());
+        // Whoever holds the tree lock sees to it.
+        drop(TREE.try_lock().map(TreeGuard));
     }
 }
 
@@ -105,6 +162,18 @@ fn dissolve(top: &Arc<Mount>) {
 /// A copy of the tree of mounts at `from`, showing it from `root` down (bind mounts, new namespaces). Mounts whose mount point is not
 /// below `root`, and unbindable ones unless `all`, are left out.
 pub(crate) fn copy_tree(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool) -> Result<Arc<Mount>, Errno> {
+    let pairs = copy_pairs(from, root, all, true)?;
+    pairs.into_iter().next().map(|(_, top)| top).ok_or(Errno::EINVAL)
+}
+
+/// The same; gives each mount with its copy, the top first. Files of mount namespaces are copied only with `ns_files`: a new namespace that held
+/// those would keep others alive for ever.
+fn copy_pairs(
+    from: &Arc<Mount>,
+    root: &Arc<Dentry>,
+    all: bool,
+    ns_files: bool,
+) -> Result<Vec<(Arc<Mount>, Arc<Mount>)>, Errno> {
     let top = copy_one(from, root.clone());
     let mut pairs = alloc::vec![(from.clone(), top.clone())];
     let mut next = 0;
@@ -112,7 +181,10 @@ pub(crate) fn copy_tree(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool) -> Res
         next += 1;
         for child in old.children() {
             let Some(at) = child.parent() else { continue };
-            if !at.dentry.is_below(new.root()) || !all && propagate::of(&child).unbindable {
+            if !at.dentry.is_below(new.root())
+                || !all && propagate::of(&child).unbindable
+                || !ns_files && mount_ns_of(child.root()).is_some()
+            {
                 continue;
             }
             if mount::live() >= MAX_MOUNTS {
@@ -124,7 +196,12 @@ pub(crate) fn copy_tree(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool) -> Res
             pairs.push((child, copy));
         }
     }
-    Ok(top)
+    Ok(pairs)
+}
+
+/// The mount namespace whose nsfs file this is.
+fn mount_ns_of(dentry: &Dentry) -> Option<&Arc<dyn Namespace>> {
+    dentry.inode().namespace().filter(|ns| ns.kind() == NsKind::Mnt)
 }
 
 fn copy_one(from: &Arc<Mount>, root: Arc<Dentry>) -> Arc<Mount> {
@@ -162,6 +239,9 @@ pub fn new_mount(fs_type: &[u8], request: &MountRequest<'_>, flags: MntFlags) ->
     // "fuse.sshfs"-like subtypes name the part before the dot.
     let name = fs_type.split(|&b| b == b'.').next().unwrap_or_default();
     let fs = find_fs(name).ok_or(Errno::ENODEV)?;
+    if !fs.in_user_ns() && !request.caller.cred.capable(Cap::SysAdmin) {
+        return Err(Errno::EPERM);
+    }
     let root = fs.mount(request)?;
     let sb = root.sb().clone();
     Ok(Mount::new(sb.root_dentry(&root), request.source.unwrap_or(b"none"), flags))
@@ -169,13 +249,17 @@ pub fn new_mount(fs_type: &[u8], request: &MountRequest<'_>, flags: MntFlags) ->
 
 /// Attaches a mount that is not attached anywhere.
 pub fn attach(mnt: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+    let _tree = lock_tree();
     graft(mnt, at)
 }
 
-/// mount(2) with `MS_BIND`: shows the tree at `from` also at `at`.
-pub fn bind(from: &Path, at: &Path, recursive: bool) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+/// mount(2) with `MS_BIND`: shows the tree at `from` also at `at`, for a caller in `ns`.
+pub fn bind(from: &Path, at: &Path, recursive: bool, ns: &MountNamespace) -> Result<(), Errno> {
+    let _tree = lock_tree();
+    // A namespace that held itself, or one that holds it, would never end: only younger ones may be held.
+    if mount_ns_of(&from.dentry).is_some_and(|held| held.id() <= ns.id()) {
+        return Err(Errno::EINVAL);
+    }
     if propagate::of(&from.mnt).unbindable {
         return Err(Errno::EINVAL);
     }
@@ -189,7 +273,7 @@ pub fn bind(from: &Path, at: &Path, recursive: bool) -> Result<(), Errno> {
 
 /// mount(2) with `MS_MOVE`.
 pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+    let _tree = lock_tree();
     if !Arc::ptr_eq(&from.dentry, from.mnt.root()) {
         return Err(Errno::EINVAL);
     }
@@ -221,7 +305,7 @@ pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
 
 /// mount(2) with `MS_REMOUNT`: `only_mount` changes the flags of the mount, else those and the options of the instance.
 pub fn remount(at: &Path, only_mount: bool, sb_flags: SbFlags, flags: MntFlags, data: &[u8]) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+    let _tree = lock_tree();
     if !Arc::ptr_eq(&at.dentry, at.mnt.root()) {
         return Err(Errno::EINVAL);
     }
@@ -239,7 +323,7 @@ pub fn remount(at: &Path, only_mount: bool, sb_flags: SbFlags, flags: MntFlags, 
 
 /// mount(2) with a propagation type.
 pub fn change_propagation(at: &Path, to: PropagationType, recursive: bool) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+    let _tree = lock_tree();
     if !Arc::ptr_eq(&at.dentry, at.mnt.root()) {
         return Err(Errno::EINVAL);
     }
@@ -253,7 +337,7 @@ pub fn change_propagation(at: &Path, to: PropagationType, recursive: bool) -> Re
 
 /// umount2(2) of the mount whose root `at` is. `at` must be the caller's only reference to the mount.
 pub fn umount(at: Path, flags: UmountFlags, ns: &MountNamespace, process_root: &Path) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+    let _tree = lock_tree();
     if !Arc::ptr_eq(&at.dentry, at.mnt.root()) || !ns.contains(&at.mnt) {
         return Err(Errno::EINVAL);
     }
@@ -294,7 +378,7 @@ fn take_away(mnt: &Arc<Mount>, lazily: bool) {
 /// pivot_root(2): makes `new_root` the root of the namespace and puts the old root at `put_old`. `dirs` are the caller's; the processes
 /// that had the old root as theirs are moved by the caller.
 pub fn pivot_root(new_root: &Path, put_old: &Path, root: &Path, ns: &MountNamespace) -> Result<(), Errno> {
-    let _tree = TREE.lock();
+    let _tree = lock_tree();
     let is_shared = |p: &Option<Path>| p.as_ref().is_some_and(|p| propagate::of(&p.mnt).group != 0);
     if is_shared(&new_root.mnt.parent()) || is_shared(&root.mnt.parent()) || propagate::of(&put_old.mnt).group != 0 {
         return Err(Errno::EINVAL);

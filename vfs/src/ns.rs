@@ -4,9 +4,11 @@
 //! twice. Source: `linux/nsfs.h` for the numbers of the first namespaces.
 
 use crate::user_ns::UserNamespace;
-use alloc::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use machine::sync::SpinLock;
 
 /// The kinds of namespaces.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -111,5 +113,67 @@ pub trait Namespace: Send + Sync + Any {
     /// Inode number of its nsfs file.
     fn inum(&self) -> u32 {
         self.ns_id().inum
+    }
+}
+
+/// Every namespace by its 64-bit number. A leaf lock.
+static ALL: SpinLock<BTreeMap<u64, Weak<dyn Namespace>>> = SpinLock::new(BTreeMap::new());
+
+/// Makes a new namespace known to listns(2) and to file handles; it says [`delist`] when it is dropped.
+pub fn enlist<T: Namespace>(ns: Arc<T>) -> Arc<T> {
+    let weak: Weak<dyn Namespace> = Arc::downgrade(&(ns.clone() as Arc<dyn Namespace>));
+    let _ = ALL.lock().insert(ns.id(), weak);
+    ns
+}
+
+/// The number of the user namespace that owns this one; the first user namespace has no owner.
+pub fn owner_id(ns: &dyn Namespace) -> Option<u64> {
+    match ns.as_any().downcast_ref::<UserNamespace>() {
+        Some(user) => user.parent().map(|up| up.id()),
+        None => Some(ns.owner().id()),
+    }
+}
+
+/// Undoes [`enlist`].
+pub fn delist(id: u64) {
+    let gone = ALL.lock().remove(&id);
+    drop(gone);
+}
+
+/// The namespace with this 64-bit number.
+pub fn find(id: u64) -> Option<Arc<dyn Namespace>> {
+    ALL.lock().get(&id)?.upgrade()
+}
+
+/// The namespace with the lowest number above `after` that satisfies `test`, which looks at numbers that cannot change.
+pub fn next_after(after: u64, mut test: impl FnMut(&Arc<dyn Namespace>) -> bool) -> Option<Arc<dyn Namespace>> {
+    let mut at = after;
+    loop {
+        // The lock is let go before an `Arc` is: dropping the last one takes it.
+        let ns = {
+            let all = ALL.lock();
+            let (id, ns) = all.range(at.checked_add(1)?..).next()?;
+            at = *id;
+            ns.upgrade()
+        };
+        if let Some(ns) = ns.filter(|ns| test(ns)) {
+            return Some(ns);
+        }
+    }
+}
+
+/// The namespace with the highest number below `before` that satisfies `test`.
+pub fn last_before(before: u64, mut test: impl FnMut(&Arc<dyn Namespace>) -> bool) -> Option<Arc<dyn Namespace>> {
+    let mut at = before;
+    loop {
+        let ns = {
+            let all = ALL.lock();
+            let (id, ns) = all.range(..at).next_back()?;
+            at = *id;
+            ns.upgrade()
+        };
+        if let Some(ns) = ns.filter(|ns| test(ns)) {
+            return Some(ns);
+        }
     }
 }

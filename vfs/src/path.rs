@@ -43,7 +43,8 @@ impl Path {
     /// The text of the path as seen from `root`, and whether `root` was met on the way up (if not, the path lies outside it). A
     /// deleted file gets no ` (deleted)`: see [`Path::display`].
     pub fn text(&self, root: &Path) -> (Vec<u8>, bool) {
-        if self.dentry.is_pseudo() {
+        // A bind mount of such an object has a path as any other.
+        if self.dentry.is_pseudo() && !Arc::ptr_eq(&self.dentry, self.mnt.root()) {
             let mut out = self.dentry.with_name(|n| n.to_vec());
             out.extend_from_slice(alloc::format!(":[{}]", self.inode().base().ino()).as_bytes());
             return (out, true);

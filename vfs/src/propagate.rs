@@ -150,8 +150,7 @@ pub(crate) fn attach(tree: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
         let copy = crate::namespace::copy_tree(tree, tree.root(), true)?;
         if as_slave {
             for mnt in copy.tree() {
-                let p = of(&mnt);
-                *mnt.propagation.lock() = Propagation { group: 0, master: p.group, unbindable: false };
+                demote(&mnt);
                 if of(&receiver).group != 0 {
                     change(&mnt, PropagationType::Shared);
                 }
@@ -160,6 +159,14 @@ pub(crate) fn attach(tree: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
         copy.attach(Path { mnt: receiver, dentry: at.dentry.clone() })?;
     }
     Ok(())
+}
+
+/// A shared mount becomes a receiver of its group.
+pub(crate) fn demote(mnt: &Mount) {
+    let p = of(mnt);
+    if p.group != 0 {
+        *mnt.propagation.lock() = Propagation { group: 0, master: p.group, unbindable: false };
+    }
 }
 
 /// What an unmount at `at` takes away under the receivers.

@@ -218,6 +218,10 @@ pub trait FsType: Sync {
     fn nodev(&self) -> bool {
         true
     }
+    /// Who is in charge of a user namespace other than the first may mount it.
+    fn in_user_ns(&self) -> bool {
+        false
+    }
     /// Makes an instance, or finds the one that serves this source, and returns its root.
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno>;
 }

@@ -62,7 +62,7 @@ impl UserNamespace {
     /// The namespace every process starts in: its ids are the kernel's.
     pub fn first() -> &'static Arc<UserNamespace> {
         FIRST.get_or_init(|| {
-            Arc::new(UserNamespace {
+            crate::ns::enlist(Arc::new(UserNamespace {
                 ns_id: NsKind::User.first(),
                 parent: None,
                 level: 0,
@@ -73,13 +73,13 @@ impl UserNamespace {
                 maker_had_setfcap: true,
                 max_tasks: u64::MAX,
                 writer: sched::Mutex::new(()),
-            })
+            }))
         })
     }
     /// A child of `cred`'s namespace, owned by its effective ids, with no map yet.
     pub(crate) fn child_of(cred: &Cred, max_tasks: u64) -> Arc<UserNamespace> {
         let parent = &cred.user_ns;
-        Arc::new(UserNamespace {
+        crate::ns::enlist(Arc::new(UserNamespace {
             ns_id: NsId::next(),
             parent: Some(parent.clone()),
             level: parent.level.saturating_add(1),
@@ -90,7 +90,7 @@ impl UserNamespace {
             maker_had_setfcap: cred.cap_effective.has(Cap::Setfcap),
             max_tasks,
             writer: sched::Mutex::new(()),
-        })
+        }))
     }
     /// Whether it is the first one.
     #[inline]
@@ -202,6 +202,7 @@ impl UserNamespace {
 impl Drop for UserNamespace {
     /// Lets go of a chain of ancestors without nesting as deep as the chain.
     fn drop(&mut self) {
+        crate::ns::delist(self.ns_id.id);
         let mut next = self.parent.take();
         while let Some(mut ns) = next.and_then(Arc::into_inner) {
             next = ns.parent.take();

@@ -20,6 +20,9 @@ impl FsType for DevPts {
     fn name(&self) -> &'static str {
         "devpts"
     }
+    fn in_user_ns(&self) -> bool {
+        true
+    }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let options = Options::parse(request.data)?;
         let instance = Arc::new(Instance { options, ptys: SpinLock::new(BTreeMap::new()) });

@@ -19,6 +19,9 @@ impl FsType for OverlayType {
     fn name(&self) -> &'static str {
         "overlay"
     }
+    fn in_user_ns(&self) -> bool {
+        true
+    }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
         mount(request.data, request.flags, request.caller.cred, &|path| request.resolve(path))
     }

@@ -7,7 +7,7 @@ use crate::root;
 use abi::Errno;
 use alloc::sync::Arc;
 use core::any::Any;
-use vfs::{DirSink, File, FileOps, FileType, emit_dots};
+use vfs::{DirSink, File, FileOps, FileType, Inode, emit_dots};
 
 /// Positions of numbered entries start here.
 pub const NUMBERED: u64 = 0x1000;
@@ -34,11 +34,15 @@ impl FileOps for OpenDir {
                 if (pos as usize) < 2 + root::ENTRIES.len() {
                     return Ok(pos);
                 }
-                Ok(root::list_processes(pos.max(NUMBERED), sink))
+                Ok(root::list_processes(crate::ns_of(self.0.base().sb()), pos.max(NUMBERED), sink))
             }
             What::Dir(entries) => Ok(fixed(entries.iter().map(|e| (e.name(), e.kind())), pos, sink)),
             What::PidDir(subject, dir) => match dir {
                 PidDir::Process | PidDir::Thread => Ok(fixed(pid::entries(*dir), pos, sink)),
+                PidDir::Namespaces => {
+                    subject.may_trace(f.cred())?;
+                    Ok(fixed(task::ns::LINKS.iter().map(|l| (l.0, FileType::Symlink)), pos, sink))
+                }
                 _ => pid::list(subject, *dir, pos.max(NUMBERED), sink),
             },
             _ => Err(Errno::ENOTDIR),

@@ -32,7 +32,9 @@ use core::any::Any;
 use machine::sync::Once;
 use node::{Node, What};
 use task::Task;
-use vfs::{FileType, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+use task::ns::PidNamespace;
+use vfs::ns::Namespace;
+use vfs::{Cap, FileType, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type of /proc.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
@@ -78,6 +80,9 @@ impl FsType for ProcType {
     fn name(&self) -> &'static str {
         "proc"
     }
+    fn in_user_ns(&self) -> bool {
+        true
+    }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
         for (name, value) in vfs::parse_options(request.data) {
             // Nothing is hidden from anybody, which is what these values ask for.
@@ -85,17 +90,25 @@ impl FsType for ProcType {
                 return Err(Errno::EINVAL);
             }
         }
-        // All mounts show the one instance.
-        static ROOT: Once<Arc<Node>> = Once::new();
-        let root = ROOT.get_or_init(|| {
-            let sb = SuperBlock::new("proc", request.flags | SbFlags::REVALIDATE, Box::new(Proc));
-            Node::new(&sb, FileType::Directory.mode() | 0o555, What::Root)
-        });
-        Ok(root.clone())
+        let ns = current().map_or_else(|| PidNamespace::first().clone(), |me| me.pid_ns().clone());
+        if !request.caller.cred.capable_in(&ns.owner(), Cap::SysAdmin) {
+            return Err(Errno::EPERM);
+        }
+        let sb = SuperBlock::new("proc", request.flags | SbFlags::REVALIDATE, Box::new(Proc { ns }));
+        Ok(Node::new(&sb, FileType::Directory.mode() | 0o555, What::Root))
     }
 }
 
-struct Proc;
+/// An instance: it shows the processes of the pid namespace it was mounted in, by the numbers they have there.
+struct Proc {
+    ns: Arc<PidNamespace>,
+}
+
+/// The pid namespace that an instance shows.
+pub(crate) fn ns_of(sb: &SuperBlock) -> &Arc<PidNamespace> {
+    let ops: &dyn Any = sb.ops();
+    ops.downcast_ref::<Proc>().map_or_else(|| PidNamespace::first(), |proc| &proc.ns)
+}
 
 impl SuperOps for Proc {
     fn statfs(&self) -> Result<StatFs, Errno> {

@@ -23,7 +23,7 @@ pub enum What {
     /// A system-wide file.
     Text(&'static root::TextEntry),
     /// A symbolic link whose target depends on who reads it.
-    SelfLink(fn() -> Result<Arc<[u8]>, Errno>),
+    SelfLink(root::LinkText),
     /// A directory of a process or thread.
     PidDir(Arc<Subject>, PidDir),
     /// A file of a process or thread.
@@ -115,7 +115,7 @@ impl Inode for Node {
     }
     fn readlink(&self) -> Result<Arc<[u8]>, Errno> {
         match &self.what {
-            What::SelfLink(target) => target(),
+            What::SelfLink(target) => target(crate::ns_of(self.base.sb())),
             What::PidLink(subject, link) => link.text(subject),
             _ => Err(Errno::EINVAL),
         }

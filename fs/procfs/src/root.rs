@@ -9,13 +9,16 @@ use abi::Errno;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use task::tree;
+use task::ns::PidNamespace;
 use vfs::{DirSink, FileType, Inode, SuperBlock};
 
 /// Writes a file's text.
 pub type Show = fn(&mut Text) -> Result<(), Errno>;
 /// Takes what is written to a file.
 pub type Store = fn(&[u8]) -> Result<(), Errno>;
+
+/// Makes the text of a link in an instance that shows this namespace.
+pub type LinkText = fn(&PidNamespace) -> Result<Arc<[u8]>, Errno>;
 
 /// A file whose text does not depend on a process.
 pub struct TextEntry {
@@ -36,7 +39,7 @@ pub enum Entry {
     /// A directory.
     Dir(&'static str, &'static [Entry]),
     /// A symbolic link.
-    Link(&'static str, fn() -> Result<Arc<[u8]>, Errno>),
+    Link(&'static str, LinkText),
 }
 
 impl Entry {
@@ -75,7 +78,7 @@ pub static ENTRIES: &[Entry] = &[
     Entry::read("filesystems", system::filesystems),
     Entry::read("loadavg", system::loadavg),
     Entry::read("meminfo", system::meminfo),
-    Entry::Link("mounts", || Ok(Arc::from(&b"self/mounts"[..]))),
+    Entry::Link("mounts", |_| Ok(Arc::from(&b"self/mounts"[..]))),
     Entry::read("partitions", system::partitions),
     Entry::Link("self", self_link),
     Entry::Text(TextEntry { name: "slabinfo", mode: 0o400, show: system::slabinfo, store: None }),
@@ -97,18 +100,17 @@ pub fn lookup(sb: &Arc<SuperBlock>, name: &[u8]) -> Result<Arc<dyn Inode>, Errno
     }
     // Threads are found under their own number too, though they are not listed.
     let tid = number(name).ok_or(Errno::ENOENT)?;
-    let subject = match tree::find_process(tid) {
-        Some(process) => Subject::of_process(&process),
-        None => Subject::of_process(tree::find_task(tid).ok_or(Errno::ENOENT)?.process()),
-    };
+    let ns = crate::ns_of(sb);
+    let process = ns.find_process(tid).or_else(|| ns.find_task(tid).map(|t| t.process().clone()));
+    let subject = Subject::of_process(&process.ok_or(Errno::ENOENT)?, ns);
     Ok(Node::new(sb, FileType::Directory.mode() | 0o555, What::PidDir(Arc::new(subject), PidDir::Process)))
 }
 
 /// Lists processes; the position of process `n` is `NUMBERED + n`.
-pub fn list_processes(pos: u64, sink: &mut dyn DirSink) -> u64 {
+pub fn list_processes(ns: &PidNamespace, pos: u64, sink: &mut dyn DirSink) -> u64 {
     let mut at = pos;
-    while let Some(process) = i32::try_from(at - NUMBERED).ok().and_then(tree::next_process) {
-        let pid = process.pid() as u64;
+    while let Some((pid, _)) = i32::try_from(at - NUMBERED).ok().and_then(|from| ns.next_process(from)) {
+        let pid = pid as u64;
         at = NUMBERED + pid;
         let mut buf = [0; 20];
         let name = decimal(pid, &mut buf);
@@ -120,14 +122,21 @@ pub fn list_processes(pos: u64, sink: &mut dyn DirSink) -> u64 {
     at
 }
 
-fn self_link() -> Result<Arc<[u8]>, Errno> {
+fn self_link(ns: &PidNamespace) -> Result<Arc<[u8]>, Errno> {
     let task = crate::current().ok_or(Errno::ENOENT)?;
+    let pid = visible(task.process().number().nr_in(ns))?;
     let mut buf = [0; 20];
-    Ok(Arc::from(decimal(task.pid() as u64, &mut buf)))
+    Ok(Arc::from(decimal(pid, &mut buf)))
 }
 
-fn thread_self_link() -> Result<Arc<[u8]>, Errno> {
+fn thread_self_link(ns: &PidNamespace) -> Result<Arc<[u8]>, Errno> {
     let task = crate::current().ok_or(Errno::ENOENT)?;
-    let text: Vec<u8> = format!("{}/task/{}", task.pid(), task.tid()).into_bytes();
+    let pid = visible(task.process().number().nr_in(ns))?;
+    let text: Vec<u8> = format!("{pid}/task/{}", ns.nr_of(task.tid())).into_bytes();
     Ok(Arc::from(text))
+}
+
+/// Who has no number in the instance's namespace does not find himself.
+fn visible(nr: i32) -> Result<u64, Errno> {
+    u64::try_from(nr).ok().filter(|nr| *nr != 0).ok_or(Errno::ENOENT)
 }

@@ -1,13 +1,16 @@
 //! `/proc/sys`: settings and limits that are real. proc_sys_kernel(5), proc_sys_vm(5), proc_sys_fs(5).
 
 use crate::file::parse_number;
-use crate::root::Entry;
+use crate::root::{Entry, TextEntry};
 use crate::sysvipc;
 use crate::text::Text;
 use abi::Errno;
+use alloc::sync::Arc;
 use machine::sync::Once;
+use task::ns::{PidNamespace, UtsNamespace, uts};
 use task::seccomp::log as seccomp;
-use task::uts;
+use vfs::Cap;
+use vfs::ns::Namespace;
 
 type Shown = Result<(), Errno>;
 
@@ -31,8 +34,8 @@ pub static ENTRIES: &[Entry] = &[
 static KERNEL: &[Entry] = &[
     fixed!("cap_last_cap", "40"),
     fixed!("core_pattern", "core"),
-    Entry::write("domainname", |out| name(out, 5), |input| set_name(input, uts::set_domainname)),
-    Entry::write("hostname", |out| name(out, 1), |input| set_name(input, uts::set_hostname)),
+    Entry::write("domainname", |out| name(out, 5), |input| set_name(input, UtsNamespace::set_domainname)),
+    Entry::write("hostname", |out| name(out, 1), |input| set_name(input, UtsNamespace::set_hostname)),
     sysvipc::MSG_NEXT_ID,
     sysvipc::MSGMAX,
     sysvipc::MSGMNB,
@@ -43,7 +46,17 @@ static KERNEL: &[Entry] = &[
     fixed!("overflowgid", "65534"),
     fixed!("overflowuid", "65534"),
     fixed!("panic", "0"),
-    Entry::read("pid_max", |out| number(out, task::tree::PID_MAX as u64)),
+    Entry::Text(TextEntry {
+        name: "ns_last_pid",
+        mode: 0o666,
+        show: |out| number(out, pid_ns().last_number() as u64),
+        store: Some(set_last_pid),
+    }),
+    Entry::write(
+        "pid_max",
+        |out| number(out, pid_ns().pid_max() as u64),
+        |input| pid_ns().set_pid_max(parse_number(input)?),
+    ),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
     Entry::Dir(
@@ -131,15 +144,40 @@ fn names(out: &mut Text, names: impl Iterator<Item = &'static str>) -> Shown {
     Ok(())
 }
 
+/// The reader's pid namespace.
+fn pid_ns() -> Arc<PidNamespace> {
+    crate::current().map_or_else(|| PidNamespace::first().clone(), |me| me.pid_ns().clone())
+}
+
+/// Needs rights over the namespace, not over the file, which everybody may open.
+fn set_last_pid(input: &[u8]) -> Shown {
+    let ns = pid_ns();
+    let owner = ns.owner();
+    let allowed = crate::current().is_some_and(|me| {
+        let cred = me.cred();
+        cred.capable_in(&owner, Cap::CheckpointRestore) || cred.capable_in(&owner, Cap::SysAdmin)
+    });
+    if !allowed {
+        return Err(Errno::EPERM);
+    }
+    ns.set_last_number(parse_number(input)?)
+}
+
+/// The reader's names of the system.
+fn uts() -> Arc<UtsNamespace> {
+    let own = crate::current().and_then(|me| me.handles()).map(|h| h.ns.uts.clone());
+    own.unwrap_or_else(|| UtsNamespace::first().clone())
+}
+
 fn name(out: &mut Text, field: usize) -> Shown {
-    let uname = uts::uname();
+    let uname = uts().names();
     out.bytes(uname.fields.get(field).map_or(&[], uts::text)).ch('\n');
     Ok(())
 }
 
 /// A name up to the first line end.
-fn set_name(input: &[u8], set: fn(&[u8]) -> Result<(), Errno>) -> Shown {
-    set(input.split(|b| matches!(b, b'\n' | 0)).next().unwrap_or_default())
+fn set_name(input: &[u8], set: fn(&UtsNamespace, &[u8]) -> Result<(), Errno>) -> Shown {
+    set(&uts(), input.split(|b| matches!(b, b'\n' | 0)).next().unwrap_or_default())
 }
 
 /// A random identifier: version 4 of RFC 9562.

@@ -9,7 +9,8 @@ use alloc::format;
 use machine::cpu::{self, CpuId};
 use mm::frames;
 use sched::{cpu_stats, load_average};
-use task::{tree, uts};
+use task::ns::{UtsNamespace, uts};
+use task::tree;
 
 type Shown = Result<(), Errno>;
 
@@ -132,16 +133,15 @@ pub fn loadavg(out: &mut Text) -> Shown {
         let hundredths = ((load & ((1 << LOAD_SHIFT) - 1)) * 100) >> LOAD_SHIFT;
         out.dec(load >> LOAD_SHIFT).ch('.').dec_zeros(hundredths, 2).ch(' ');
     }
-    let tree = tree::lock();
-    let (tasks, last) = (tree.task_count() as u64, tree.last_number());
-    drop(tree);
+    let tasks = tree::lock().task_count() as u64;
+    let last = crate::current().map_or(0, |me| me.pid_ns().last_number());
     out.dec(sched::load::runnable().max(1) as u64).ch('/').dec(tasks).ch(' ').int(last.into()).ch('\n');
     Ok(())
 }
 
 /// /proc/version.
 pub fn version(out: &mut Text) -> Shown {
-    let name = uts::uname();
+    let name = UtsNamespace::first().names();
     let [sysname, _, release, version, ..] = &name.fields;
     out.bytes(uts::text(sysname)).str(" version ").bytes(uts::text(release));
     out.str(" (ochre@ochre) (rustc) ").bytes(uts::text(version)).ch('\n');

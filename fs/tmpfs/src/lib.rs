@@ -45,6 +45,9 @@ impl FsType for TmpFs {
     fn name(&self) -> &'static str {
         "tmpfs"
     }
+    fn in_user_ns(&self) -> bool {
+        true
+    }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let options = Options::parse(request.data, Options::limited())?;
         Ok(new_root("tmpfs", request.flags, &options))
@@ -54,6 +57,9 @@ impl FsType for TmpFs {
 impl FsType for RamFs {
     fn name(&self) -> &'static str {
         "ramfs"
+    }
+    fn in_user_ns(&self) -> bool {
+        true
     }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
         // ramfs knows only `mode` and ignores the rest, as Linux does.

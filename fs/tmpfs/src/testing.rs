@@ -22,7 +22,7 @@ pub struct World {
 impl World {
     /// An empty root, acted on by the superuser.
     pub fn new() -> World {
-        let ns = MountNamespace::new(crate::rootfs());
+        let ns = MountNamespace::first(crate::rootfs());
         World { fs: FsContext::new(ns), cred: Cred::root(), mm: mm::Mm::new().expect("memory for a test") }
     }
     /// The same place seen by another user.

@@ -223,7 +223,7 @@ crate::table::syscall_table! {
     269 faccessat(dirfd: DirFd, path: Str, mode: Mode) => calls::stat::faccessat; Full; "access(2)"; "hostile: fuzz-calls"
     270 pselect6(nfds: Int, readfds: Ptr, writefds: Ptr, exceptfds: Ptr, timeout: Ptr, sigmask: Ptr) => calls::event::pselect6; Full; "select(2)"; "cases/shell: bash-printf-read-ifs"
     271 ppoll(fds: Ptr, nfds: Uint, tmo_p: Ptr, sigmask: Ptr, sigsetsize: Size) => calls::event::ppoll; Full; "poll(2)"; "hostile: fuzz-calls"
-    272 unshare(flags: Hex) => calls::process::unshare; Partial("namespaces"); "unshare(2)"; "hostile: fuzz-calls"
+    272 unshare(flags: Hex) => calls::ns::unshare; Partial("ipc, cgroup and network namespaces"); "unshare(2)"; "namespaces: unshare-kinds"
     273 set_robust_list(head: Ptr, len: Size) => calls::process::set_robust_list; Full; "get_robust_list(2)"; "cases/shell: bash-loops"
     274 get_robust_list(pid: Pid, head_ptr: Ptr, len_ptr: Ptr) => calls::process::get_robust_list; Full; "get_robust_list(2)"; "hostile: fuzz-calls"
     275 splice(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Hex) => calls::splice::splice; Partial("moving pages: bytes are copied, and lost if the target fails"); "splice(2)"; "cases/shell: bash-subshell-environment"
@@ -253,6 +253,7 @@ crate::table::syscall_table! {
     305 clock_adjtime(clockid: Clock, buf: Ptr) => calls::time::clock_adjtime; Full; "clock_adjtime(2)"; "hostile: fuzz-calls"
     306 syncfs(fd: Fd) => calls::io::syncfs; Full; "sync(2)"; "hostile: fuzz-calls"
     307 sendmmsg(sockfd: Fd, msgvec: Ptr, vlen: Uint, flags: Hex) => calls::socket::sendmmsg; Full; "sendmmsg(2)"; "hostile: fuzz-calls"
+    308 setns(fd: Fd, nstype: Hex) => calls::ns::setns; Full; "setns(2)"; "namespaces: setns-kinds"
     309 getcpu(cpu: Ptr, node: Ptr, tcache: Ptr) => calls::misc::getcpu; Full; "getcpu(2)"; "hostile: fuzz-calls"
     310 process_vm_readv(pid: Pid, local_iov: Ptr, liovcnt: Size, remote_iov: Ptr, riovcnt: Size, flags: Hex) => calls::mem::process_vm_readv; Full; "process_vm_readv(2)"; "hostile: fuzz-calls"
     311 process_vm_writev(pid: Pid, local_iov: Ptr, liovcnt: Size, remote_iov: Ptr, riovcnt: Size, flags: Hex) => calls::mem::process_vm_writev; Full; "process_vm_readv(2)"; "hostile: fuzz-calls"
@@ -283,4 +284,5 @@ crate::table::syscall_table! {
     454 futex_wake(uaddr: Ptr, mask: Hex, nr: Int, flags: Hex) => calls::futex::futex_wake; Full; "futex(2)"; "hostile: fuzz-calls"
     455 futex_wait(uaddr: Ptr, val: Uint, mask: Hex, flags: Hex, timeout: Ptr, clockid: Clock) => calls::futex::futex_wait; Full; "futex(2)"; "hostile: fuzz-calls"
     456 futex_requeue(waiters: Ptr, flags: Hex, nr_wake: Int, nr_requeue: Int) => calls::futex::futex_requeue; Full; "futex(2)"; "hostile: fuzz-calls"
+    470 listns(req: Ptr, ns_ids: Ptr, nr_ns_ids: Size, flags: Hex) => calls::ns::listns; Full; "listns(2)"; "namespaces: lsns"
 }

@@ -232,7 +232,7 @@ fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
         }
         drop(state);
         if !me.is_leader() {
-            old_leader = tree.replace_leader(me, process.pid());
+            old_leader = tree.replace_leader(me, process.number());
             if let Some(tracer) = old_leader.as_ref().and_then(link::forget) {
                 tracer.process().child_wait.wake_all();
             }
@@ -261,6 +261,7 @@ fn replace(
         task.personality.fetch_and(!personality::CLEAR_ON_SETID, Relaxed);
     }
     let randomize = task.personality.load(Relaxed) & personality::ADDR_NO_RANDOMIZE == 0;
+    crate::ns::change::on_exec(cx);
     let mm = Mm::new()?;
     let (refuses, private) = cx.mm().refuses_exec_gain();
     if refuses && !private {

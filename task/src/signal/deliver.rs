@@ -149,7 +149,7 @@ fn next_action(cx: &mut Cx) -> Step {
         return Step::Handler(action, info);
     }
     let default = default_action(sig);
-    if action.handler == SIG_IGN || default == Default::Ignore || (process.is_init() && sig != Signal::KILL) {
+    if action.handler == SIG_IGN || default == Default::Ignore || (process.is_init() && !SigSet::UNBLOCKABLE.has(sig)) {
         return Step::Again;
     }
     if default == Default::Stop {

@@ -37,7 +37,7 @@ pub fn send_origin(
     // A thread that runs already need not be woken: the one here, if it is of the group.
     let here = crate::jobs::current().filter(|t| Arc::ptr_eq(t.process(), to) && !t.work.has(work::EXIT));
     let Some(main) = thread.or(here.as_ref()).or(state.threads.first()).cloned() else { return };
-    if !prepare(to, &mut state, &main, sig, info) {
+    if !prepare(to, &mut state, &main, sig, info.code == si::KERNEL) {
         return origin.dropped();
     }
     match thread {
@@ -61,9 +61,10 @@ pub fn send_group(group: &Group, sig: Signal, info: &SigInfo) -> Result<(), Errn
 }
 
 fn send(to: &Arc<Process>, thread: Option<&Arc<Task>>, sig: Signal, info: &SigInfo) -> Result<(), Errno> {
+    let (info, from_outside) = &as_seen_by(to, sig, info);
     let mut state = to.sig();
     let Some(main) = thread.or(state.threads.first()).cloned() else { return Ok(()) };
-    if !prepare(to, &mut state, &main, sig, info) {
+    if !prepare(to, &mut state, &main, sig, info.code == si::KERNEL || *from_outside) {
         return Ok(());
     }
     let user = main.user();
@@ -79,8 +80,24 @@ fn send(to: &Arc<Process>, thread: Option<&Arc<Task>>, sig: Signal, info: &SigIn
     Ok(())
 }
 
+/// What a process in a nested pid namespace sees of a signal, and whether it comes from outside: then the sender has no number there, and the
+/// first process of the namespace is not spared.
+fn as_seen_by(to: &Process, sig: Signal, info: &SigInfo) -> (SigInfo, bool) {
+    let ns = to.number().ns();
+    let names_sender = info.code == si::USER
+        || info.code < 0 && info.code != si::TIMER && info.code != si::SIGIO
+        || sig == Signal::CHLD && info.code > 0 && info.code < si::KERNEL;
+    if ns.level() == 0 || !names_sender {
+        return (*info, false);
+    }
+    match crate::current() {
+        Some(me) if !me.pid_ns().is_in(ns) => (info.with_pid(0), true),
+        _ => (*info, false),
+    }
+}
+
 /// Side effects of a signal on stops, and whether it is worth queueing.
-fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, info: &SigInfo) -> bool {
+fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, forced: bool) -> bool {
     if state.group_exit.is_some() {
         return false;
     }
@@ -90,19 +107,18 @@ fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, in
         state.discard(SigSet::STOPS);
         super::stop::cont(to, state);
     }
-    !is_ignored(to, state, main, sig, info.code)
+    !is_ignored(to, state, main, sig, forced)
 }
 
-/// A blocked signal is never ignored: its action may be another one when it is unblocked.
-fn is_ignored(to: &Process, state: &SigState, main: &Task, sig: Signal, code: i32) -> bool {
+/// A blocked signal, also one that is waited for, is never ignored: its action may be another one when it is unblocked.
+fn is_ignored(to: &Process, state: &SigState, main: &Task, sig: Signal, forced: bool) -> bool {
     // Nor is one that a tracer wants to see.
-    if main.blocked().has(sig) || sig != Signal::KILL && main.is_traced() {
+    if main.blocked().has(sig) || main.awaited().has(sig) || sig != Signal::KILL && main.is_traced() {
         return false;
     }
-    // The first process gets only what it has a handler for, unless the kernel itself forces it.
+    // The first process of a namespace gets only what it has a handler for, unless the kernel or somebody outside forces it.
     if to.is_init() && state.hand.get(sig).handler == SIG_DFL {
-        let forced = code == si::KERNEL && SigSet::UNBLOCKABLE.has(sig);
-        return !forced;
+        return !(forced && SigSet::UNBLOCKABLE.has(sig));
     }
     state.hand.ignores(sig)
 }
@@ -183,21 +199,19 @@ pub fn kill(cx: &crate::Cx, pid: i32, sig: Option<Signal>) -> Result<(), Errno> 
     let send_one = |p: &Arc<Process>| -> Result<(), Errno> {
         may_send(me, cx.cred(), p, sig)?;
         let Some(sig) = sig else { return Ok(()) };
-        send_process(p, sig, &SigInfo::user(sig, si::USER, me.pid() as u32, cx.cred().uid))
+        send_process(p, sig, &SigInfo::user(sig, si::USER, me.nr() as u32, cx.cred().uid))
     };
     match pid {
-        1.. if pid == me.pid() => send_one(me),
+        1.. if pid == me.nr() => send_one(me),
         1.. => {
-            let found = {
-                let tree = tree::lock();
-                tree.process(pid).or_else(|| tree.task(pid).map(|t| t.process())).cloned()
-            };
+            let found = cx.find_process(pid).or_else(|| cx.find_task(pid).map(|t| t.process().clone()));
             send_one(&found.ok_or(Errno::ESRCH)?)
         }
         i32::MIN => Err(Errno::ESRCH),
         -1 => {
-            let others = tree::all_processes();
-            let others = others.iter().filter(|p| !p.is_init() && !Arc::ptr_eq(p, me));
+            let ns = me.number().ns();
+            let others = ns.processes();
+            let others = others.iter().filter(|p| p.number().nr_in(ns) > 1 && !Arc::ptr_eq(p, me));
             let mut result = Err(Errno::ESRCH);
             let mut any = false;
             for p in others {
@@ -213,7 +227,7 @@ pub fn kill(cx: &crate::Cx, pid: i32, sig: Option<Signal>) -> Result<(), Errno> 
             result
         }
         _ => {
-            let group = if pid == 0 { me.group() } else { tree::find_group(-pid).ok_or(Errno::ESRCH)? };
+            let group = if pid == 0 { me.group() } else { cx.find_group(-pid).ok_or(Errno::ESRCH)? };
             let mut result = Err(Errno::ESRCH);
             let mut done = false;
             // No child is born into the group meanwhile.

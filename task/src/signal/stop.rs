@@ -99,7 +99,8 @@ pub(crate) fn tell_parent(process: &Arc<Process>, why: i32) {
         };
         let (utime, stime) = process.times_in_ticks();
         let uid = process.cred().uid;
-        let info = SigInfo::child(Signal::CHLD, why, process.pid() as u32, uid, i32::from(status), utime, stime);
+        let nr = process.number().nr_in(parent.number().ns());
+        let info = SigInfo::child(Signal::CHLD, why, nr as u32, uid, i32::from(status), utime, stime);
         // A queue too full for it loses the signal, as it would another instance of it.
         let _ = super::send_process(&parent, Signal::CHLD, &info);
     }

@@ -217,7 +217,7 @@ pub(crate) fn keep_dead(task: &Arc<Task>, status: i32) -> bool {
 /// Tells the tracer of a dead thread. The tree lock is held.
 pub(crate) fn tell_of_death(task: &Arc<Task>, status: i32) {
     if let Some(tracer) = task.tracer() {
-        exit::tell_of_end(tracer.process(), Signal::CHLD, task.tid(), task.process(), status);
+        exit::tell_of_end(tracer.process(), Signal::CHLD, task.nr_in(tracer.pid_ns()), task.process(), status);
         tracer.process().child_wait.wake_all();
     }
 }

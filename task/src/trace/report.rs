@@ -20,7 +20,7 @@ impl Cx {
 
 /// A stop of the kernel's own making, told as SIGTRAP whose `si_code` is the status.
 fn trap(cx: &Cx, signal: i32, code: i32, message: u64) -> Cause {
-    let from = SigInfo::user(Signal::TRAP, code, cx.task.tid() as u32, cx.cred().uid);
+    let from = SigInfo::user(Signal::TRAP, code, cx.task.nr() as u32, cx.cred().uid);
     Cause { code, message, info: Some(SigInfo { signo: signal, ..from }), group: false, takes_signal: false }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn signal(cx: &mut Cx, taken: Taken) -> Option<Taken> {
     let sig = Signal::from_raw(chosen)?;
     if chosen != info.signo {
         let tracer = cx.task.tracer();
-        let (pid, uid) = tracer.map_or((0, 0), |t| (t.pid() as u32, t.cred().uid));
+        let (pid, uid) = tracer.map_or((0, 0), |t| (t.process().number().nr_in(cx.task.pid_ns()) as u32, t.cred().uid));
         info = SigInfo::user(sig, si::USER, pid, uid);
     }
     if cx.task.blocked().has(sig) {

@@ -153,7 +153,15 @@ fn tell_tracer(task: &Arc<Task>, tracer: &Arc<Task>, why: i32, status: i32) {
     let action = process.sig().hand.get(Signal::CHLD);
     if action.handler != SIG_IGN && !action.flags().contains(SaFlags::NOCLDSTOP) {
         let (utime, stime) = task.process().times_in_ticks();
-        let info = SigInfo::child(Signal::CHLD, why, task.tid() as u32, task.cred().uid, status, utime, stime);
+        let info = SigInfo::child(
+            Signal::CHLD,
+            why,
+            task.nr_in(tracer.pid_ns()) as u32,
+            task.cred().uid,
+            status,
+            utime,
+            stime,
+        );
         // A queue too full for it loses the signal, as it would another instance of it.
         let _ = send_process(process, Signal::CHLD, &info);
     }

@@ -2,6 +2,7 @@
 
 use super::link;
 use crate::exit::Reaped;
+use crate::ns::PidNamespace;
 use crate::process::{Life, Process};
 use crate::tree::Tree;
 use crate::wait::{Report, Which, ended};
@@ -47,8 +48,8 @@ pub(crate) fn eligible(cx: &Cx, task: &Arc<Task>, which: &Which, options: WaitOp
     meant && (!thread || task.trace().is_some_and(|t| t.lock().is_tracer(&cx.task)))
 }
 
-/// What there is to tell of a tracee.
-pub(crate) fn look(task: &Arc<Task>, options: WaitOptions) -> Option<Report> {
+/// What there is to tell of a tracee to somebody in `ns`.
+pub(crate) fn look(ns: &PidNamespace, task: &Arc<Task>, options: WaitOptions) -> Option<Report> {
     let process = task.process();
     let mut state = task.trace()?.lock();
     let usage = || {
@@ -62,7 +63,7 @@ pub(crate) fn look(task: &Arc<Task>, options: WaitOptions) -> Option<Report> {
     };
     if let Some(status) = exited {
         let (code, value) = ended(status);
-        let report = Report { pid: task.tid(), uid: task.cred().uid, status, code, value, usage: usage() };
+        let report = Report { pid: task.nr_in(ns), uid: task.cred().uid, status, code, value, usage: usage() };
         return options.contains(WaitOptions::EXITED).then_some(report);
     }
     if state.listening {
@@ -72,7 +73,7 @@ pub(crate) fn look(task: &Arc<Task>, options: WaitOptions) -> Option<Report> {
     let value = stop.code;
     stop.fresh = options.contains(WaitOptions::NOWAIT);
     drop(state);
-    let (pid, uid) = (task.tid(), task.cred().uid);
+    let (pid, uid) = (task.nr_in(ns), task.cred().uid);
     Some(Report { pid, uid, status: stopped_by(value), code: si::CLD_TRAPPED, value, usage: usage() })
 }
 

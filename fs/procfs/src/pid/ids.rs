@@ -46,7 +46,7 @@ pub fn cgroup(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 pub fn children(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     let process = subject.process()?;
     for child in &process.family().children {
-        out.int(child.pid().into()).ch(' ');
+        out.int(child.number().nr_in(subject.ns()).into()).ch(' ');
     }
     Ok(())
 }

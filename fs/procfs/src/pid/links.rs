@@ -3,6 +3,7 @@
 use super::Subject;
 use abi::Errno;
 use alloc::sync::Arc;
+use task::ns::{self, Which, nsfs};
 use vfs::{Cred, Path};
 
 /// What a magic link leads to.
@@ -16,6 +17,8 @@ pub enum Link {
     Exe,
     /// An open file.
     Fd(i32),
+    /// A namespace.
+    Ns(Which),
 }
 
 impl Link {
@@ -24,6 +27,7 @@ impl Link {
             Link::Cwd => Ok(subject.task()?.fs().ok_or(Errno::ENOENT)?.dirs().cwd.clone()),
             Link::Root => Ok(subject.task()?.fs().ok_or(Errno::ENOENT)?.dirs().root.clone()),
             Link::Exe => Ok(subject.process()?.exe().ok_or(Errno::ENOENT)?.path().clone()),
+            Link::Ns(which) => Ok(nsfs::path_of(ns::of_task(&*subject.task()?, *which).ok_or(Errno::ENOENT)?)),
             Link::Fd(fd) => Ok(subject.file(*fd)?.path().clone()),
         }
     }

@@ -12,6 +12,7 @@ mod memory;
 mod mounts;
 mod stat;
 mod status;
+mod timens;
 
 use crate::dir::{NUMBERED, decimal, number};
 use crate::node::{Node, What};
@@ -21,8 +22,9 @@ use abi::fcntl::OpenFlags;
 use alloc::sync::{Arc, Weak};
 pub use links::Link;
 use task::access::{Creds, Mode, check};
+use task::ns::PidNamespace;
 use task::process::Life;
-use task::{Process, Task, tree};
+use task::{Process, Task, ns, tree};
 use vfs::{Cred, DirSink, File, FileOps, FileType, Inode, SuperBlock};
 
 /// Which directory of a subject.
@@ -38,6 +40,8 @@ pub enum PidDir {
     Fds,
     /// `fdinfo`.
     FdInfos,
+    /// `ns`.
+    Namespaces,
 }
 
 /// Who may open a file.
@@ -112,6 +116,7 @@ static ENTRIES: &[PidEntry] = &[
     read("statm", 0o444, Guard::None, stat::statm),
     read("status", 0o444, Guard::None, status::status),
     opened("uid_map", 0o644, Guard::None, idmap::open_uid_map),
+    whole(write("timens_offsets", 0o644, timens::show, timens::store)),
     read("wchan", 0o444, Guard::None, ids::wchan),
 ];
 
@@ -120,12 +125,18 @@ static FDINFO: PidEntry = read("", 0o400, Guard::None, fd::fdinfo);
 
 /// Magic links and directories, by name.
 const LINKS: [(&str, Link); 3] = [("cwd", Link::Cwd), ("exe", Link::Exe), ("root", Link::Root)];
-const DIRS: [(&str, PidDir, u32); 3] =
-    [("fd", PidDir::Fds, 0o500), ("fdinfo", PidDir::FdInfos, 0o555), ("task", PidDir::Tasks, 0o555)];
+const DIRS: [(&str, PidDir, u32); 4] = [
+    ("fd", PidDir::Fds, 0o500),
+    ("fdinfo", PidDir::FdInfos, 0o555),
+    ("ns", PidDir::Namespaces, 0o511),
+    ("task", PidDir::Tasks, 0o555),
+];
 
 /// A process or one of its threads, as long as it exists.
 pub struct Subject {
     process: Weak<Process>,
+    /// The pid namespace whose numbers its files show.
+    ns: Arc<PidNamespace>,
     /// `None`: the process as a whole.
     thread: Option<Weak<Task>>,
     /// The descriptor that a file in `fdinfo` is about.
@@ -134,14 +145,18 @@ pub struct Subject {
 
 impl Subject {
     /// A process.
-    pub fn of_process(process: &Arc<Process>) -> Subject {
-        Subject { process: Arc::downgrade(process), thread: None, fd: None }
+    pub fn of_process(process: &Arc<Process>, ns: &Arc<PidNamespace>) -> Subject {
+        Subject { process: Arc::downgrade(process), ns: ns.clone(), thread: None, fd: None }
     }
     fn of_thread(&self, task: &Arc<Task>) -> Subject {
-        Subject { process: self.process.clone(), thread: Some(Arc::downgrade(task)), fd: None }
+        Subject { process: self.process.clone(), ns: self.ns.clone(), thread: Some(Arc::downgrade(task)), fd: None }
     }
     fn with_fd(&self, fd: i32) -> Subject {
-        Subject { process: self.process.clone(), thread: self.thread.clone(), fd: Some(fd) }
+        Subject { process: self.process.clone(), ns: self.ns.clone(), thread: self.thread.clone(), fd: Some(fd) }
+    }
+    /// The pid namespace whose numbers its files show.
+    pub fn ns(&self) -> &PidNamespace {
+        &self.ns
     }
     /// The process; ESRCH after it was waited for.
     pub fn process(&self) -> Result<Arc<Process>, Errno> {
@@ -224,7 +239,8 @@ pub fn lookup(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &
         PidDir::Tasks => {
             let tid = number(name).ok_or(Errno::ENOENT)?;
             let process = subject.process()?;
-            let task = process.threads().into_iter().find(|task| task.tid() == tid).ok_or(Errno::ENOENT)?;
+            let task =
+                process.threads().into_iter().find(|task| subject.ns.nr_of(task.tid()) == tid).ok_or(Errno::ENOENT)?;
             let thread = Arc::new(subject.of_thread(&task));
             Ok(Node::new(sb, FileType::Directory.mode() | 0o555, What::PidDir(thread, PidDir::Thread)))
         }
@@ -232,6 +248,10 @@ pub fn lookup(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &
             let fd = number(name).ok_or(Errno::ENOENT)?;
             let mode = fd::link_mode(&*subject.file(fd)?);
             Ok(Node::new(sb, FileType::Symlink.mode() | mode, What::PidLink(subject.clone(), Link::Fd(fd))))
+        }
+        PidDir::Namespaces => {
+            let (_, which) = ns::LINKS.iter().find(|l| l.0.as_bytes() == name).ok_or(Errno::ENOENT)?;
+            Ok(Node::new(sb, FileType::Symlink.mode() | 0o777, What::PidLink(subject.clone(), Link::Ns(*which))))
         }
         PidDir::FdInfos => {
             let fd = number(name).ok_or(Errno::ENOENT)?;
@@ -261,8 +281,13 @@ pub fn list(subject: &Arc<Subject>, dir: PidDir, pos: u64, sink: &mut dyn DirSin
     let mut buf = [0; 20];
     let mut at = pos;
     if dir == PidDir::Tasks {
-        let mut tids: alloc::vec::Vec<u64> =
-            subject.process()?.threads().iter().map(|task| task.tid() as u64).filter(|tid| *tid >= from).collect();
+        let mut tids: alloc::vec::Vec<u64> = subject
+            .process()?
+            .threads()
+            .iter()
+            .map(|task| subject.ns.nr_of(task.tid()) as u64)
+            .filter(|tid| *tid >= from)
+            .collect();
         tids.sort_unstable();
         for tid in tids {
             if !sink.entry(NUMBERED + tid + 1, dir_ino(tid), FileType::Directory, decimal(tid, &mut buf)) {

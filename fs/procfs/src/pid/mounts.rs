@@ -116,6 +116,11 @@ pub fn mountinfo(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 fn root_inside(mount: &Mount) -> Vec<u8> {
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut at = mount.root().clone();
+    if at.is_pseudo() {
+        let mut text = at.with_name(|name| name.to_vec());
+        text.extend_from_slice(alloc::format!(":[{}]", at.inode().base().ino()).as_bytes());
+        return text;
+    }
     while let Some(parent) = at.parent() {
         names.push(at.with_name(|name| name.to_vec()));
         at = parent;

@@ -9,6 +9,7 @@ use abi::signal::SigSet;
 use alloc::sync::Arc;
 use mm::space::{Layout, MmStats};
 use sched::Policy;
+use task::ns::PidNamespace;
 use task::process::Life;
 use task::usage::NS_PER_TICK;
 use task::{Process, Task};
@@ -54,9 +55,9 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     let process = subject.process()?;
     let task = subject.task()?;
     let whole = !subject.is_thread();
-    let id = if whole { process.pid() } else { task.tid() };
+    let id = subject.ns().nr_of(if whole { process.pid() } else { task.tid() });
     out.int(id.into()).str(" (").bytes(name_of(&task.comm())).str(") ").ch(state_of(&process, &task, whole));
-    family(&process, out);
+    family(&process, subject.ns(), out);
     counts(&process, &task, whole, out);
     schedule(&process, &task, out);
     let visible = subject.may_trace(f.cred()).is_ok();
@@ -90,15 +91,18 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
 }
 
 /// Parent, group, session, terminal, flags.
-fn family(process: &Arc<Process>, out: &mut Text) {
+fn family(process: &Arc<Process>, ns: &PidNamespace, out: &mut Text) {
     let group = process.group();
     let session = group.session();
-    let (tty, foreground) = session.tty().and_then(|tty| crate::describe_tty(&tty)).unwrap_or((0, -1));
+    let (tty, foreground) =
+        session.tty().and_then(|tty| crate::describe_tty(&tty)).map_or((0, -1), |(dev, group)| (dev, ns.nr_of(group)));
     let mut flags = PF_RANDOMIZE;
     if !process.family().has_execed {
         flags |= PF_FORKNOEXEC;
     }
-    out.ch(' ').int(process.ppid().into()).ch(' ').int(group.pgid().into()).ch(' ').int(session.sid().into());
+    let parent = process.parent().map_or(0, |p| p.number().nr_in(ns));
+    out.ch(' ').int(parent.into()).ch(' ').int(group.number().nr_in(ns).into());
+    out.ch(' ').int(session.number().nr_in(ns).into());
     out.ch(' ').dec(vfs::dev_to_user(tty)).ch(' ').int(foreground.into()).ch(' ').dec(flags);
 }
 

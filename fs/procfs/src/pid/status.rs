@@ -9,6 +9,7 @@ use abi::resource::Resource;
 use alloc::sync::Arc;
 use mm::Mm;
 use sched::CpuSet;
+use task::ns::PidNamespace;
 use task::{Process, Task};
 use vfs::{Cred, File, UserNamespace};
 
@@ -30,7 +31,7 @@ pub fn status(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     }
     let state = state_of(&process, &task, whole);
     out.str("\nState:\t").ch(state).str(state_name(state));
-    ids(&process, &task, &cred, &f.cred().user_ns, out);
+    ids(&process, &task, &cred, (subject.ns(), &f.cred().user_ns), out);
     if let Some(mm) = task.mm() {
         memory(&mm, out);
     }
@@ -57,13 +58,17 @@ fn state_name(state: char) -> &'static str {
     }
 }
 
-fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, eyes: &UserNamespace, out: &mut Text) {
+fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, (ns, eyes): (&PidNamespace, &UserNamespace), out: &mut Text) {
     let group = process.group();
-    let (pid, tid) = (i64::from(process.pid()), i64::from(task.tid()));
-    out.str("\nTgid:\t").int(pid).str("\nNgid:\t0\nPid:\t").int(tid);
-    out.str("\nPPid:\t").int(process.ppid().into()).str("\nTracerPid:\t");
-    let tracer = task.tracer().and_then(|t| Some(crate::current()?.nr_of(t.tid())));
-    out.int(tracer.unwrap_or(0).into());
+    let inner = process.number().ns();
+    let pid = process.number().numbers(ns, inner);
+    let tid = task::tree::lock().number(task.tid()).map(|n| n.numbers(ns, inner)).unwrap_or_default();
+    let first = |all: &[i32]| i64::from(all.first().copied().unwrap_or(0));
+    let parent = process.parent().map_or(0, |p| p.number().nr_in(ns));
+    out.str("\nTgid:\t").int(first(&pid)).str("\nNgid:\t0\nPid:\t").int(first(&tid));
+    out.str("\nPPid:\t").int(parent.into()).str("\nTracerPid:\t");
+    let tracer = task.tracer().map_or(0, |t| t.nr_in(ns));
+    out.int(tracer.into());
     for (name, ids) in [
         ("\nUid:", [cred.uid, cred.euid, cred.suid, cred.fsuid].map(|id| eyes.show_uid(id))),
         ("\nGid:", [cred.gid, cred.egid, cred.sgid, cred.fsgid].map(|id| eyes.show_gid(id))),
@@ -78,10 +83,12 @@ fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, eyes: &UserNamespace, o
         out.str(if i == 0 { "" } else { " " }).dec(eyes.show_gid(*group).into());
     }
     out.ch(' ');
-    let namespaced =
-        [("NStgid", pid), ("NSpid", tid), ("NSpgid", group.pgid().into()), ("NSsid", group.session().sid().into())];
-    for (name, id) in namespaced {
-        out.ch('\n').str(name).str(":\t").int(id);
+    let (pgid, sid) = (group.number().numbers(ns, inner), group.session().number().numbers(ns, inner));
+    for (name, numbers) in [("NStgid", pid), ("NSpid", tid), ("NSpgid", pgid), ("NSsid", sid)] {
+        out.ch('\n').str(name).ch(':');
+        for number in numbers {
+            out.ch('\t').int(number.into());
+        }
     }
     out.str("\nKthread:\t0\n");
 }

@@ -77,7 +77,7 @@ fn shared_mounts_propagate() {
 
 #[test]
 fn pivot_root_swaps_the_roots() {
-    let ns = vfs::MountNamespace::new(nullfs::mount());
+    let ns = vfs::MountNamespace::first(nullfs::mount());
     namespace::attach(&crate::rootfs(), &Path::root_of(&ns.root())).unwrap();
     let mut w = world();
     w.fs = FsContext::new(ns.clone());
