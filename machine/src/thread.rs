@@ -12,13 +12,14 @@ pub struct KernelThread {
 }
 
 impl KernelThread {
-    /// A thread that will run `entry` on a new stack the first time it is switched to. `entry` must not return (it ends by
-    /// switching away for good); `payload` is the owner's data (the scheduler's record).
+    /// A thread that will run `entry` on a new stack the first time it is switched to, and then `end`, which switches away for good
+    /// and so may own nothing; `payload` is the owner's data (the scheduler's record).
     pub fn new(
         entry: Box<dyn FnOnce() + Send>,
+        end: fn() -> !,
         payload: Box<dyn Any + Send + Sync>,
     ) -> Result<Arc<KernelThread>, crate::mem::OutOfFrames> {
-        Ok(Arc::new(KernelThread { raw: imp::thread::RawThread::new(entry)?, payload }))
+        Ok(Arc::new(KernelThread { raw: imp::thread::RawThread::new(entry, end)?, payload }))
     }
     /// The owner's data.
     pub fn payload(&self) -> &(dyn Any + Send + Sync) {

@@ -102,11 +102,7 @@ pub fn spawn(
 ) -> Result<Arc<Thread>, OutOfFrames> {
     let affinity = with_current(|t| t.affinity());
     let thread = Arc::new(Thread::new(name, affinity, cpu::this().id));
-    let body = Box::new(move || {
-        entry();
-        exit_thread()
-    });
-    let kernel = KernelThread::new(body, Box::new(Payload { thread: thread.clone(), ext }))?;
+    let kernel = KernelThread::new(entry, exit_thread, Box::new(Payload { thread: thread.clone(), ext }))?;
     *thread.kernel.lock() = Some(kernel);
     Ok(thread)
 }

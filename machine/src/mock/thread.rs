@@ -11,7 +11,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<KernelThread>>> = const { RefCell::new(None) };
 }
 
-type Entry = Box<dyn FnOnce() + Send>;
+/// What a thread runs, and how it leaves when that has returned.
+type Entry = (Box<dyn FnOnce() + Send>, fn() -> !);
 
 pub struct RawThread {
     entry: Mutex<Option<Entry>>,
@@ -21,8 +22,8 @@ pub struct RawThread {
 }
 
 impl RawThread {
-    pub fn new(entry: Entry) -> Result<RawThread, OutOfFrames> {
-        Ok(RawThread { entry: Mutex::new(Some(entry)), baton: Mutex::new(None), passed: Condvar::new() })
+    pub fn new(entry: Box<dyn FnOnce() + Send>, end: fn() -> !) -> Result<RawThread, OutOfFrames> {
+        Ok(RawThread { entry: Mutex::new(Some((entry, end))), baton: Mutex::new(None), passed: Condvar::new() })
     }
     pub fn adopted() -> RawThread {
         RawThread { entry: Mutex::new(None), baton: Mutex::new(None), passed: Condvar::new() }
@@ -55,12 +56,13 @@ pub fn switch_to(next: Arc<KernelThread>) {
     let start = next.raw().entry.lock().expect("a test thread panicked").take();
     *next.raw().baton.lock().expect("a test thread panicked") = Some(cpu::this());
     next.raw().passed.notify_one();
-    if let Some(entry) = start {
+    if let Some((entry, end)) = start {
         std::thread::spawn(move || {
             set_current(next.clone());
             next.raw().wait();
             drop(next);
             entry();
+            end()
         });
     }
     me.raw().wait();

@@ -43,10 +43,13 @@ unsafe extern "C" {
     fn ochre_switch(save: *mut u64, load: u64);
 }
 
+/// What a thread runs, and how it leaves when that has returned.
+type Entry = (Box<dyn FnOnce() + Send>, fn() -> !);
+
 pub struct RawThread {
     rsp: Cell<u64>,
     on_cpu: AtomicBool,
-    entry: SpinLock<Option<Box<dyn FnOnce() + Send>>>,
+    entry: SpinLock<Option<Entry>>,
     /// `None` for code that ran before it became a thread.
     _stack: Option<Stack>,
 }
@@ -57,7 +60,7 @@ unsafe impl Sync for RawThread {}
 unsafe impl Send for RawThread {}
 
 impl RawThread {
-    pub fn new(entry: Box<dyn FnOnce() + Send>) -> Result<RawThread, OutOfFrames> {
+    pub fn new(entry: Box<dyn FnOnce() + Send>, end: fn() -> !) -> Result<RawThread, OutOfFrames> {
         let stack = Stack::new()?;
         // What `ochre_switch` pops: six registers and the return address; above it a zero that ends backtraces.
         let frame = stack.top() - 64;
@@ -72,7 +75,7 @@ impl RawThread {
         Ok(RawThread {
             rsp: Cell::new(frame),
             on_cpu: AtomicBool::new(false),
-            entry: SpinLock::new(Some(entry)),
+            entry: SpinLock::new(Some((entry, end))),
             _stack: Some(stack),
         })
     }
@@ -87,10 +90,9 @@ extern "C" fn start() -> ! {
     let_go();
     let entry = with_current(|t| t.and_then(|t| t.raw().entry.lock().take()));
     super::x86::sti();
-    if let Some(f) = entry {
-        f();
-    }
-    panic!("a kernel thread returned from its entry function");
+    let Some((entry, end)) = entry else { panic!("a kernel thread without an entry function") };
+    entry();
+    end()
 }
 
 pub fn set_current(thread: Arc<KernelThread>) {
