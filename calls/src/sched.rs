@@ -75,7 +75,10 @@ struct Change {
     policy: u32,
     priority: u32,
     nice: i32,
+    /// The slice of a fair thread, 0 for that of all.
+    slice_ns: u64,
     reset_on_fork: bool,
+    util: Option<(u16, u16)>,
 }
 
 fn apply(cx: &Cx, task: &Arc<Task>, change: &Change) -> Result<(), Errno> {
@@ -97,9 +100,20 @@ fn apply(cx: &Cx, task: &Arc<Task>, change: &Change) -> Result<(), Errno> {
             return Err(Errno::EPERM);
         }
     }
+    if let Some(util) = change.util {
+        now.set_util_clamp(util);
+    }
     task.reset_on_fork.store(change.reset_on_fork, Relaxed);
+    if !new.is_realtime() {
+        now.set_slice(change.slice_ns);
+    }
     now.set_policy(new, change.priority as u8, change.nice.clamp(-20, 19) as i8);
+    task::futex::priority_changed(&(task.clone() as _));
     Ok(())
+}
+
+fn own_slice(thread: &Thread) -> u64 {
+    if thread.has_own_slice() { thread.slice_ns() } else { 0 }
 }
 
 /// RLIMIT_NICE allows this nice value.
@@ -135,6 +149,8 @@ fn set_scheduler(cx: &Cx, pid: i32, raw: Option<u32>, param: UserPtr<i32>) -> Re
         policy: raw.map_or(now.policy() as u32, |r| r & !policy::RESET_ON_FORK),
         priority: u32::try_from(priority).map_err(|_| Errno::EINVAL)?,
         nice: now.nice().into(),
+        slice_ns: own_slice(now),
+        util: None,
         reset_on_fork: raw.map_or(task.reset_on_fork.load(Relaxed), |r| r & policy::RESET_ON_FORK != 0),
     };
     apply(cx, &task, &change)
@@ -174,25 +190,54 @@ pub fn sched_setattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, flags: u32
         attr.cast::<u32>().write(cx.mm(), &(size_of::<SchedAttr>() as u32))?;
     }
     read?;
-    if a.policy > i32::MAX as u32 || a.flags & !attr_flags::ALL != 0 {
+    let clamps = attr_flags::UTIL_CLAMP_MIN | attr_flags::UTIL_CLAMP_MAX;
+    if a.policy > i32::MAX as u32 || a.flags & !attr_flags::ALL != 0 || a.flags & clamps != 0 && size < SIZE_WITH_CLAMPS
+    {
         return Err(Errno::EINVAL);
-    }
-    // Deadlines and utilisation clamps are not offered.
-    let unsupported =
-        attr_flags::RECLAIM | attr_flags::DL_OVERRUN | attr_flags::UTIL_CLAMP_MIN | attr_flags::UTIL_CLAMP_MAX;
-    if a.flags & unsupported != 0 {
-        return Err(Errno::EOPNOTSUPP);
     }
     let task = target(cx, pid)?;
     let now = thread(&task)?;
-    let keep_params = a.flags & attr_flags::KEEP_PARAMS != 0;
+    let has = |flag: u64| a.flags & flag != 0;
+    let keep_params = has(attr_flags::KEEP_PARAMS);
     let change = Change {
-        policy: if a.flags & attr_flags::KEEP_POLICY != 0 { now.policy() as u32 } else { a.policy },
+        policy: if has(attr_flags::KEEP_POLICY) { now.policy() as u32 } else { a.policy },
         priority: if keep_params { now.rt_priority().into() } else { a.priority },
         nice: if keep_params { now.nice().into() } else { a.nice },
-        reset_on_fork: a.flags & attr_flags::RESET_ON_FORK != 0,
+        slice_ns: if keep_params { own_slice(now) } else { a.runtime },
+        reset_on_fork: if has(attr_flags::KEEP_POLICY) {
+            task.reset_on_fork.load(Relaxed)
+        } else {
+            has(attr_flags::RESET_ON_FORK)
+        },
+        util: util_clamp(&a, size, now)?,
     };
     apply(cx, &task, &change)
+}
+
+/// Bytes of [`SchedAttr`] with the utilisation clamps.
+const SIZE_WITH_CLAMPS: u32 = 56;
+/// Takes a clamp back.
+const NO_CLAMP: u32 = u32::MAX;
+
+/// The utilisation clamps asked for, if any are.
+fn util_clamp(a: &SchedAttr, size: u32, now: &Thread) -> Result<Option<(u16, u16)>, Errno> {
+    let (set_min, set_max) = (a.flags & attr_flags::UTIL_CLAMP_MIN != 0, a.flags & attr_flags::UTIL_CLAMP_MAX != 0);
+    if size < SIZE_WITH_CLAMPS || !set_min && !set_max {
+        return Ok(None);
+    }
+    let full = sched::policy::UTIL_FULL;
+    let given = |value: u32, none: u16| match value {
+        NO_CLAMP => Ok(none),
+        value => u16::try_from(value).ok().filter(|v| *v <= full).ok_or(Errno::EINVAL),
+    };
+    let (mut min, mut max) = now.util_clamp();
+    if set_min {
+        min = given(a.util_min, 0)?;
+    }
+    if set_max {
+        max = given(a.util_max, full)?;
+    }
+    if min > max { Err(Errno::EINVAL) } else { Ok(Some((min, max))) }
 }
 
 /// sched_getattr(2)
@@ -202,17 +247,23 @@ pub fn sched_getattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, size: u32,
     }
     let task = target(cx, pid)?;
     let now = thread(&task)?;
-    let size = (size as usize).min(size_of::<SchedAttr>());
+    let known = (size as usize).min(size_of::<SchedAttr>());
+    let (util_min, util_max) = now.util_clamp();
+    let fair = !now.policy().is_realtime();
     let a = SchedAttr {
-        size: size as u32,
+        size: known as u32,
         policy: now.policy() as u32,
         flags: if task.reset_on_fork.load(Relaxed) { attr_flags::RESET_ON_FORK } else { 0 },
-        nice: if now.policy().is_realtime() { 0 } else { now.nice().into() },
+        nice: if fair { now.nice().into() } else { 0 },
         priority: now.rt_priority().into(),
-        util_max: 1024,
+        runtime: if fair { now.slice_ns() } else { 0 },
+        util_min: util_min.into(),
+        util_max: util_max.into(),
         ..SchedAttr::default()
     };
-    cx.mm().write_bytes(attr.addr(), a.as_bytes().get(..size).unwrap_or_default())
+    cx.mm().write_bytes(attr.addr(), a.as_bytes().get(..known).unwrap_or_default())?;
+    // What the program has room for and this kernel has no value for is 0.
+    cx.mm().zero_bytes(VirtAddr(attr.addr().0.wrapping_add(known as u64)), (size as usize) - known)
 }
 
 /// sched_get_priority_max(2)
@@ -233,13 +284,17 @@ fn priority_range(which: i32) -> Result<(i32, i32), Errno> {
     }
 }
 
+/// The unit in which Linux tells the slices of fair threads here.
+const JIFFY_NS: u64 = 4_000_000;
+
 /// sched_rr_get_interval(2)
 pub fn sched_rr_get_interval(cx: &mut Cx, pid: i32, interval: UserPtr<Timespec>) -> Result<(), Errno> {
     let task = target(cx, pid)?;
-    let ns = match thread(&task)?.policy() {
+    let now = thread(&task)?;
+    let ns = match now.policy() {
         Policy::RoundRobin => sched::policy::RR_SLICE_NS,
         Policy::Fifo => 0,
-        _ => sched::policy::SLICE_NS,
+        _ => now.slice_ns() / JIFFY_NS * JIFFY_NS,
     };
     interval.write(cx.mm(), &Timespec { sec: 0, nsec: ns as i64 })
 }
@@ -265,7 +320,7 @@ pub fn setpriority(cx: &mut Cx, which: i32, who: i32, nice: i32) -> Result<(), E
     result
 }
 
-fn set_nice(cx: &Cx, task: &Task, nice: i32) -> Result<(), Errno> {
+fn set_nice(cx: &Cx, task: &Arc<Task>, nice: i32) -> Result<(), Errno> {
     let it = task.cred();
     let me = cx.cred();
     if me.uid != it.euid && me.euid != it.euid && !privileged(cx) {
@@ -276,5 +331,6 @@ fn set_nice(cx: &Cx, task: &Task, nice: i32) -> Result<(), Errno> {
         return Err(Errno::EACCES);
     }
     now.set_nice(nice as i8);
+    task::futex::priority_changed(&(task.clone() as _));
     Ok(())
 }

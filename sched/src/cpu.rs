@@ -5,7 +5,7 @@ use crate::defer::WorkQueue;
 use crate::policy::TICK_NS;
 use crate::runq::RunQueue;
 use crate::timer::TimerQueue;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 use machine::cpu::{CpuId, PerCpu};
 use machine::sync::{IrqLock, Once};
 
@@ -28,6 +28,8 @@ pub(crate) struct Cpu {
     /// Samples in user mode and in the kernel.
     pub ticks: [AtomicU32; 2],
     pub switches: AtomicU64,
+    /// The rank of the thread that runs, `u8::MAX` for the idle one.
+    pub rank: AtomicU8,
     pub deferred: WorkQueue,
 }
 
@@ -90,6 +92,7 @@ impl Cpu {
             idle_ns: AtomicU64::new(0),
             ticks: [const { AtomicU32::new(0) }; 2],
             switches: AtomicU64::new(0),
+            rank: AtomicU8::new(u8::MAX),
             deferred: WorkQueue::new(),
         }
     }

@@ -1,10 +1,11 @@
 //! Idle CPUs and the balance between busy ones.
 //!
 //! An idle CPU runs due timers, takes a waiting thread from another CPU, or halts until the next deadline or a kick. A busy one
-//! looks at each tick whether another CPU's queue is longer by two, and takes one thread from it.
+//! looks at each tick whether another CPU's queue is longer by two, and takes one thread from it; now and then a queue longer by one is
+//! enough.
 
-use crate::cpu::{self, Cpu, IDLE, ONLINE};
-use crate::runq::Waiting;
+use crate::cpu::{self, Cpu, IDLE};
+use crate::fair::Join;
 use crate::switch;
 use crate::timer;
 use core::sync::atomic::Ordering::*;
@@ -40,40 +41,42 @@ pub(crate) fn run() {
     }
 }
 
-/// Takes a thread from a CPU on which at least `least` wait, if one may run here.
+/// Takes a thread from the CPU on which most wait, at least `least` of them, if one may run here.
 fn steal(cpu: &'static Cpu, least: u32) -> bool {
-    let count = machine::cpu::count() as u32;
-    if count == 1 {
+    if machine::cpu::count() == 1 {
         return false;
     }
-    for step in 1..count {
-        let victim = machine::cpu::CpuId((cpu.id.0 + step) % count);
-        if !ONLINE.contains(victim) {
-            continue;
-        }
-        let victim = cpu::of(victim);
-        if victim.waiting.load(Relaxed) < least {
-            continue;
-        }
-        let mut queue = victim.queue.lock();
-        if queue.is_idle() {
-            continue; // it is about to run what waits
-        }
-        let seat = queue.waiting.iter().position(|(_, w)| w.0.affinity.contains(cpu.id));
-        let Some((_, Waiting(thread))) = seat.and_then(|seat| queue.waiting.take(seat)) else { continue };
-        victim.waiting.store(queue.waiting.len() as u32, Relaxed);
-        let floor = queue.floor;
-        thread.state.store(crate::thread::state::WAKING, Relaxed);
-        thread.on_queue.store(false, Relaxed);
-        drop(queue);
-        switch::enqueue(cpu, cpu.queue.lock(), thread, Some(floor), false, false);
-        return true;
-    }
-    false
+    let others = || cpu::online().filter(|other| other.id != cpu.id);
+    let waiting = |other: &&'static Cpu| other.waiting.load(Relaxed);
+    let most = others().filter(|other| waiting(other) >= least).max_by_key(waiting);
+    // If those who wait there may not come here, those of others perhaps may.
+    most.is_some_and(|victim| steal_from(cpu, victim))
+        || most.is_some() && others().any(|other| waiting(&other) >= least && steal_from(cpu, other))
 }
+
+fn steal_from(cpu: &'static Cpu, victim: &'static Cpu) -> bool {
+    let mut queue = victim.queue.lock();
+    if queue.is_idle() {
+        return false; // it is about to run what waits
+    }
+    let Some(thread) = queue.iter().find(|thread| thread.affinity.contains(cpu.id)).cloned() else { return false };
+    let Some(thread) = queue.take(&thread) else { return false };
+    queue.leave(&thread);
+    victim.waiting.store(queue.len() as u32, Relaxed);
+    thread.state.store(crate::thread::state::WAKING, Relaxed);
+    thread.on_queue.store(false, Relaxed);
+    drop(queue);
+    switch::enqueue(cpu, cpu.queue.lock(), thread, Join::Again, false);
+    true
+}
+
+/// How many ticks pass before a queue longer by one only gives up a thread: three that share two CPUs take turns at sharing.
+const ROTATE_TICKS: u32 = 16;
 
 /// At a tick of a busy CPU: evens out queues.
 pub(crate) fn balance(cpu: &'static Cpu) {
     let mine = cpu.waiting.load(Relaxed);
-    steal(cpu, mine.saturating_add(2));
+    let ticks = cpu.ticks[0].load(Relaxed).wrapping_add(cpu.ticks[1].load(Relaxed));
+    let step = if ticks.wrapping_add(cpu.id.0).is_multiple_of(ROTATE_TICKS) { 1 } else { 2 };
+    steal(cpu, mine.saturating_add(step));
 }

@@ -1,6 +1,7 @@
 //! Which CPU a woken thread goes to.
 
 use crate::cpu::{self, IDLE, ONLINE};
+use crate::policy::FAIR_RANK;
 use crate::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::cpu::CpuId;
@@ -20,6 +21,17 @@ pub(crate) fn choose(thread: &Thread, sync: bool) -> CpuId {
     }
     if may_here && (IDLE.contains(here.id) || sync && here.waiting.load(Relaxed) == 0) {
         return here.id;
+    }
+    if thread.rank() < FAIR_RANK {
+        // Where what runs matters least, if that is less than this thread; better here than there.
+        let allowed = thread.affinity().and(&ONLINE.load());
+        let least = allowed.iter().map(|id| (cpu::of(id).rank.load(Relaxed), id)).max_by_key(|(rank, _)| *rank);
+        let before_rank = if may_before { cpu::of(before).rank.load(Relaxed) } else { 0 };
+        if let Some((rank, id)) = least
+            && rank > thread.rank().max(before_rank)
+        {
+            return id;
+        }
     }
     if let Some(idle) = thread.affinity().and(&ONLINE.load()).and(&IDLE.load()).first() {
         return idle;

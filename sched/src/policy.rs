@@ -1,7 +1,9 @@
-//! Scheduling policies, nice values and the one key that orders every run queue (sched(7)).
+//! Scheduling policies, nice values, weights, and the keys that tell the classes of threads apart (sched(7)).
 //!
-//! A run queue is one heap. Real-time threads have keys below `1 << 63`: priority first (99 is least), then order of arrival.
-//! The others follow with `1 << 63 | virtual runtime`: time run, scaled by the weight of the nice value.
+//! Real-time threads have keys below [`FAIR`]: priority first (99 is least), then order of arrival. All fair threads have that key;
+//! their order is the fair queue's.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A thread's scheduling policy, with the numbers of sched_setscheduler(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +19,8 @@ pub enum Policy {
     Batch = 3,
     /// `SCHED_IDLE`: the least weight.
     Idle = 5,
+    /// `SCHED_EXT`: left to a loaded policy program; without one a fair share as `SCHED_OTHER`.
+    Ext = 7,
 }
 
 impl Policy {
@@ -28,6 +32,7 @@ impl Policy {
             2 => Policy::RoundRobin,
             3 => Policy::Batch,
             5 => Policy::Idle,
+            7 => Policy::Ext,
             _ => return None,
         })
     }
@@ -37,16 +42,31 @@ impl Policy {
     }
 }
 
-/// How long a fair thread runs while others wait.
-pub const SLICE_NS: u64 = 3_000_000;
+/// The least and the most that a fair thread may ask for as its slice (sched_setattr(2)).
+pub const SLICE_RANGE_NS: core::ops::RangeInclusive<u64> = 100_000..=100_000_000;
+
+/// The slice of a fair thread that asks for none: 0.7 ms, more on machines with more CPUs, where latency hurts less.
+#[inline]
+pub fn base_slice_ns() -> u64 {
+    static BASE: AtomicU64 = AtomicU64::new(0);
+    match BASE.load(Relaxed) {
+        0 => {
+            let base = 700_000 * u64::from(1 + machine::cpu::count().clamp(1, 8).ilog2());
+            BASE.store(base, Relaxed);
+            base
+        }
+        base => base,
+    }
+}
 /// How long a `SCHED_RR` thread runs while one of its priority waits (sched_rr_get_interval(2)).
 pub const RR_SLICE_NS: u64 = 100_000_000;
-/// How far ahead a running thread may be before a woken one takes its place.
-pub(crate) const WAKEUP_GRANULARITY_NS: u64 = 1_000_000;
-/// How far behind the others a thread that slept may start.
-pub(crate) const SLEEPER_CREDIT_NS: u64 = 3_000_000;
+/// The shortest time after which a running thread is looked at again.
+pub(crate) const MIN_LOOK_NS: u64 = 100_000;
 /// The longest a busy CPU goes without sampling what it does.
 pub(crate) const TICK_NS: u64 = 10_000_000;
+
+/// A CPU in full use, where clamps of that are given.
+pub const UTIL_FULL: u16 = 1024;
 
 /// Ranks put all threads in one order, least first: 0 to 98 for the real-time priorities from 99 down, then the nice values.
 pub const FAIR_RANK: u8 = 100;
@@ -56,7 +76,7 @@ pub const fn nice_rank(nice: i8) -> u8 {
     (FAIR_RANK as i16 + 20 + nice as i16) as u8
 }
 
-/// Where fair keys begin.
+/// The key of fair threads.
 pub(crate) const FAIR: u64 = 1 << 63;
 
 /// The key of a CPU's idle thread.
@@ -73,12 +93,28 @@ pub(crate) const fn rt_key(priority: u8, arrival: u64) -> u64 {
 }
 
 /// The share of a nice value (-20..=19): each step is a factor of 1.25, so that one step is about 10 % of a CPU between two.
-pub(crate) fn weight(nice: i8) -> u64 {
-    let mut weight = NICE_0_WEIGHT * 1000;
-    for _ in 0..nice.clamp(-20, 19).unsigned_abs() {
-        weight = if nice < 0 { weight * 5 / 4 } else { weight * 4 / 5 };
-    }
-    (weight / 1000).max(IDLE_WEIGHT)
+pub(crate) const fn weight(nice: i8) -> u64 {
+    const WEIGHTS: [u64; 40] = {
+        let (mut table, mut at) = ([0; 40], 0);
+        while at < 40 {
+            let (mut weight, mut steps) = (NICE_0_WEIGHT * 1000, 20 - at as i32);
+            while steps != 0 {
+                weight = if steps > 0 { weight * 5 / 4 } else { weight * 4 / 5 };
+                steps -= if steps > 0 { 1 } else { -1 };
+            }
+            table[at] = weight / 1000;
+            at += 1;
+        }
+        table
+    };
+    let at = nice as i32 + 20;
+    WEIGHTS[if at < 0 {
+        0
+    } else if at > 39 {
+        39
+    } else {
+        at as usize
+    }]
 }
 
 #[cfg(test)]

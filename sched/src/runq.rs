@@ -1,28 +1,23 @@
-//! One CPU's run queue: the running thread and the heap of those that wait for the CPU.
+//! One CPU's run queue: the running thread and those that wait for the CPU, real-time threads before fair ones.
 
+use crate::fair::{FairQueue, Join, Waiting, protection};
+use crate::group;
 use crate::policy::{self, FAIR, IDLE_KEY, Policy};
-use crate::thread::Thread;
+use crate::thread::{Lane, Thread};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
-use posheap::{PosHeap, Seat};
+use posheap::PosHeap;
 
-/// A thread waiting in a run queue.
-pub(crate) struct Waiting(pub Arc<Thread>);
-
-impl Seat for Waiting {
-    #[inline]
-    fn seat(&self) -> usize {
-        self.0.run_seat.load(Relaxed)
-    }
-    #[inline]
-    fn set_seat(&self, at: usize) {
-        self.0.run_seat.store(at, Relaxed);
-    }
-}
+/// Of each such stretch of time ...
+const RT_WINDOW_NS: u64 = 1_000_000_000;
+/// ... real-time threads leave the rest to fair ones that wait.
+const RT_MOST_NS: u64 = 950_000_000;
 
 /// Guarded by the CPU's queue lock.
 pub(crate) struct RunQueue {
-    pub waiting: PosHeap<Waiting>,
+    /// Waiting real-time threads by [`policy::rt_key`].
+    realtime: PosHeap<Waiting>,
+    pub fair: FairQueue,
     /// The thread this CPU runs; `None` before the CPU has been adopted.
     pub current: Option<Arc<Thread>>,
     /// What runs when nothing waits.
@@ -30,23 +25,42 @@ pub(crate) struct RunQueue {
     /// Since when `current`'s run time has not been charged, and since when it runs without a break.
     pub charged_until: u64,
     pub running_since: u64,
-    /// The least virtual runtime that a newcomer may start with; grows only.
-    pub floor: u64,
+    /// Nanoseconds for which a fair `current` is not challenged by others of its kind.
+    protected: u64,
     /// Counts arrivals of real-time threads.
     arrivals: u64,
+    /// Begin of the present window, and what real-time threads have run in it.
+    window_since: u64,
+    realtime_ran: u64,
 }
 
 impl RunQueue {
     pub const fn new() -> RunQueue {
         RunQueue {
-            waiting: PosHeap::new(),
+            realtime: PosHeap::new(),
+            fair: FairQueue::new(),
             current: None,
             idle: None,
             charged_until: 0,
             running_since: 0,
-            floor: FAIR,
+            protected: 0,
             arrivals: 0,
+            window_since: 0,
+            realtime_ran: 0,
         }
+    }
+    /// Waiting threads.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.realtime.len() + self.fair.len()
+    }
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Waiting threads, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Thread>> {
+        self.realtime.iter().map(|(_, Waiting(thread))| thread).chain(self.fair.iter())
     }
 
     /// Charges the running thread for the time up to `now`; the result is that time.
@@ -56,14 +70,21 @@ impl RunQueue {
         self.charged_until = now;
         let Some(current) = &self.current else { return 0 };
         current.runtime.store(current.runtime.load(Relaxed) + ran, Relaxed);
-        let key = current.key.load(Relaxed);
-        if key >= FAIR && key != IDLE_KEY {
-            let weight = current.weight.load(Relaxed);
-            let scaled = if weight == policy::NICE_0_WEIGHT { ran } else { ran * policy::NICE_0_WEIGHT / weight };
-            let key = key.saturating_add(scaled);
-            current.key.store(key, Relaxed);
-            let least = self.waiting.least().map_or(key, |first| first.min(key));
-            self.floor = self.floor.max(least);
+        match current.key.load(Relaxed) {
+            FAIR => self.fair.charge(current, ran),
+            IDLE_KEY => return ran,
+            _ => {
+                if now.saturating_sub(self.window_since) >= RT_WINDOW_NS {
+                    (self.window_since, self.realtime_ran) = (now, 0);
+                }
+                self.realtime_ran += ran;
+            }
+        }
+        if current.is_grouped() {
+            group::charge(current, ran);
+            if current.key.load(Relaxed) == FAIR {
+                self.fair.reweigh(current, group::weight_of(current));
+            }
         }
         ran
     }
@@ -71,46 +92,156 @@ impl RunQueue {
     /// Whether `current` is the idle thread (or nothing runs yet).
     #[inline]
     pub fn is_idle(&self) -> bool {
-        match (&self.current, &self.idle) {
-            (Some(current), Some(idle)) => Arc::ptr_eq(current, idle),
-            (current, _) => current.is_none(),
+        self.current.as_ref().is_none_or(|current| current.key.load(Relaxed) == IDLE_KEY)
+    }
+
+    /// Counts a thread that becomes runnable here and gives it its place in the order of its class.
+    #[inline]
+    pub fn join(&mut self, thread: &Thread, why: Join) {
+        let rank = thread.rank();
+        if thread.is_grouped() {
+            group::runnable(thread);
+            thread.weight.store(group::weight_of(thread), Relaxed);
+        }
+        if rank < policy::FAIR_RANK {
+            self.arrivals += 1;
+            thread.key.store(policy::rt_key(99 - rank, self.arrivals), Relaxed);
+        } else {
+            thread.key.store(FAIR, Relaxed);
+            self.fair.join(thread, why);
         }
     }
-
-    /// Gives a thread that comes from sleep, or from a CPU whose floor was `from_floor`, its place in this queue's order.
+    /// Forgets a thread that is not waiting here any more.
     #[inline]
-    pub fn place(&mut self, thread: &Thread, from_floor: Option<u64>, slept: bool) {
-        let rank = thread.rank();
-        let key = if rank < policy::FAIR_RANK {
-            self.arrivals += 1;
-            policy::rt_key(99 - rank, self.arrivals)
-        } else {
-            let mut key = thread.key.load(Relaxed).max(FAIR);
-            if let Some(from) = from_floor {
-                key = (key.max(from) - from).saturating_add(self.floor);
+    pub fn leave(&mut self, thread: &Thread) {
+        if thread.key.load(Relaxed) == FAIR {
+            self.fair.leave(thread);
+        }
+        if thread.is_grouped() {
+            group::asleep(thread);
+        }
+    }
+    /// Queues a thread that has joined.
+    #[inline]
+    pub fn push(&mut self, thread: Arc<Thread>) {
+        let key = thread.key.load(Relaxed);
+        if key == FAIR {
+            return self.fair.push(thread);
+        }
+        thread.lane.store(Lane::REALTIME, Relaxed);
+        self.realtime.push(key, Waiting(thread));
+    }
+    /// Takes a thread out if it waits here; it still counts.
+    pub fn take(&mut self, thread: &Thread) -> Option<Arc<Thread>> {
+        match thread.lane.load(Relaxed) {
+            Lane::NONE => None,
+            Lane::REALTIME => {
+                thread.lane.store(Lane::NONE, Relaxed);
+                self.realtime.take(thread.run_seat.load(Relaxed)).map(|(_, Waiting(thread))| thread)
             }
-            if slept { key.max((self.floor - policy::SLEEPER_CREDIT_NS).max(FAIR)) } else { key }
-        };
-        thread.key.store(key, Relaxed);
+            _ => self.fair.take(thread),
+        }
+    }
+    /// Real-time threads have had their part of this window.
+    fn is_throttled(&self, now: u64) -> bool {
+        self.realtime_ran >= RT_MOST_NS && now.saturating_sub(self.window_since) < RT_WINDOW_NS && self.fair.len() != 0
+    }
+    /// Takes out who runs next.
+    #[inline]
+    pub fn pop(&mut self, now: u64) -> Option<Arc<Thread>> {
+        if !self.realtime.is_empty() && !self.is_throttled(now) {
+            let (_, Waiting(thread)) = self.realtime.pop()?;
+            thread.lane.store(Lane::NONE, Relaxed);
+            return Some(thread);
+        }
+        self.fair.pop()
+    }
+    /// `thread` begins to run.
+    #[inline]
+    pub fn begin(&mut self, thread: Arc<Thread>, now: u64) {
+        self.protected = protection(&thread);
+        self.running_since = now;
+        self.current = Some(thread);
     }
 
-    /// Whether `thread`, just queued, should take the place of the running one at once.
+    /// Whether `thread`, which has just joined, should take the place of the running one at once.
     #[inline]
-    pub fn should_preempt(&self, thread: &Thread) -> bool {
+    pub fn should_preempt(&mut self, thread: &Thread, now: u64) -> bool {
         let Some(current) = &self.current else { return true };
         let (new, running) = (thread.key.load(Relaxed), current.key.load(Relaxed));
-        new < FAIR && running >= FAIR
-            || new.saturating_add(policy::WAKEUP_GRANULARITY_NS) < running
-                && !matches!(thread.policy(), Policy::Batch | Policy::Idle)
-            || self.is_idle()
+        if running == IDLE_KEY || new < FAIR {
+            return new < running;
+        }
+        if running < FAIR {
+            return false;
+        }
+        match (thread.policy(), current.policy()) {
+            (Policy::Batch | Policy::Idle, _) => return false,
+            (_, Policy::Idle) => return true,
+            _ => {}
+        }
+        let short = thread.slice_ns() < current.slice_ns();
+        if !short && now.saturating_sub(self.running_since) < self.protected {
+            return false;
+        }
+        let first = self.fair.comes_before(thread, current);
+        if first {
+            self.protected = 0;
+        }
+        first
+    }
+
+    /// Whether `current`, which could go on, has to make room. `yielding`: it wants to.
+    #[inline]
+    pub fn has_to_yield(&mut self, yielding: bool, now: u64) -> bool {
+        let Some(current) = self.current.clone() else { return true };
+        let running = current.key.load(Relaxed);
+        if running == IDLE_KEY {
+            return !self.is_empty();
+        }
+        if running < FAIR {
+            if self.is_throttled(now) {
+                return true;
+            }
+            let over =
+                current.policy() == Policy::RoundRobin && now.saturating_sub(self.running_since) >= policy::RR_SLICE_NS;
+            if yielding || over {
+                // Behind the others of its priority.
+                self.arrivals += 1;
+                current.key.store(policy::rt_key(99 - current.rank().min(99), self.arrivals), Relaxed);
+            }
+            let running = current.key.load(Relaxed);
+            return self.realtime.least().is_some_and(|first| first < running);
+        }
+        if !self.realtime.is_empty() && !self.is_throttled(now) {
+            return true;
+        }
+        if self.fair.len() == 0 {
+            return false;
+        }
+        if yielding {
+            self.fair.skip(&current);
+        } else if now.saturating_sub(self.running_since) < self.protected {
+            return false;
+        }
+        let Some(deadline) = self.fair.first() else { return false };
+        if self.fair.may_go_on(&current, deadline) {
+            (self.running_since, self.protected) = (now, protection(&current));
+            return false;
+        }
+        true
     }
 
     /// How long the running thread may go on while others wait.
     pub fn slice(&self) -> u64 {
-        match self.current.as_ref().map(|c| c.policy()) {
-            Some(Policy::RoundRobin) => policy::RR_SLICE_NS,
-            Some(Policy::Fifo) => u64::MAX / 4,
-            _ => policy::SLICE_NS,
+        match &self.current {
+            Some(current) if current.key.load(Relaxed) < FAIR => match current.policy() {
+                Policy::RoundRobin => policy::RR_SLICE_NS,
+                _ if self.fair.len() != 0 => RT_MOST_NS,
+                _ => u64::MAX / 4,
+            },
+            Some(current) => protection(current),
+            None => 0,
         }
     }
 }

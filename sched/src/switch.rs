@@ -7,8 +7,10 @@
 
 use crate::cpu::{self, Cpu, IDLE, ONLINE};
 use crate::cpuset::CpuSet;
-use crate::policy::{self, FAIR, IDLE_KEY, Policy};
-use crate::runq::{RunQueue, Waiting};
+use crate::fair::Join;
+use crate::group::{self, Group};
+use crate::policy::{self, IDLE_KEY, Policy};
+use crate::runq::RunQueue;
 use crate::thread::{Flags, Payload, Thread, ThreadExt, payload, state};
 use crate::{idle, placement, timer};
 use alloc::boxed::Box;
@@ -59,7 +61,7 @@ pub fn init_boot_cpu() {
     let affinity = if cfg!(target_os = "none") { CpuSet::all() } else { CpuSet::single(cpu.id) };
     let first = adopt("swapper", affinity);
     let Ok(idle) = spawn("idle", None, Box::new(idle::run)) else { return };
-    idle.key.store(IDLE_KEY, Relaxed);
+    idle.make_idle();
     idle.affinity.store(&CpuSet::single(cpu.id));
     idle.state.store(state::RUNNING, Relaxed);
     take_over(cpu, first, idle);
@@ -69,7 +71,7 @@ pub fn init_boot_cpu() {
 pub(crate) fn init_other_cpu() {
     let cpu = cpu::this();
     let idle = adopt("idle", CpuSet::single(cpu.id));
-    idle.key.store(IDLE_KEY, Relaxed);
+    idle.make_idle();
     take_over(cpu, idle.clone(), idle);
 }
 
@@ -86,8 +88,11 @@ fn take_over(cpu: &'static Cpu, current: Arc<Thread>, idle: Arc<Thread>) {
     *queue = RunQueue::new();
     cpu.waiting.store(0, Relaxed);
     queue.charged_until = crate::now();
-    queue.running_since = queue.charged_until;
-    queue.current = Some(current);
+    if current.key.load(Relaxed) != IDLE_KEY {
+        queue.join(&current, Join::New);
+    }
+    let now = queue.charged_until;
+    queue.begin(current, now);
     queue.idle = Some(idle);
     drop(queue);
     ONLINE.insert(cpu.id);
@@ -125,6 +130,7 @@ fn on_event(event: Event) {
             let kind = if thread.in_user() { 0 } else { 1 };
             if thread.key.load(Relaxed) != IDLE_KEY {
                 thread.ticks[kind].fetch_add(1, Relaxed);
+                thread.sampled_user.store(kind == 0, Relaxed);
                 cpu.ticks[kind].fetch_add(1, Relaxed);
             }
         }
@@ -180,36 +186,26 @@ pub fn cond_resched() {
     }
 }
 
-/// Decides under the queue lock whether `current`, which could go on, must make room; if so it has been queued and the thread
-/// that takes its place is returned.
-fn give_way(queue: &mut RunQueue, yielding: bool, now: u64) -> Option<(Arc<Thread>, Arc<Thread>)> {
-    let least = queue.waiting.least()?;
-    let ran = now.saturating_sub(queue.running_since);
-    let (is_idle, slice_over) = (queue.is_idle(), ran >= queue.slice());
-    let current = queue.current.as_ref()?;
-    let key = current.key.load(Relaxed);
-    if is_idle {
-        let (_, Waiting(next)) = queue.waiting.pop()?;
-        return Some((queue.current.take()?, next));
+/// Takes the running thread off the CPU: out of the queue if it `goes`, else back among those that wait. Returns it and the one
+/// that runs next.
+#[inline]
+fn change(queue: &mut RunQueue, goes: bool, now: u64) -> Option<(Arc<Thread>, Arc<Thread>)> {
+    let prev = queue.current.take()?;
+    if goes {
+        queue.leave(&prev);
     }
-    let realtime = key < FAIR;
-    if yielding || realtime && slice_over && current.policy() == Policy::RoundRobin {
-        if realtime {
-            let current = current.clone();
-            queue.place(&current, None, false);
-        } else {
-            current.key.store(key.max(least.saturating_add(1)), Relaxed);
+    let next = match queue.pop(now) {
+        Some(next) => next,
+        None if goes => queue.idle.clone()?,
+        None => {
+            queue.current = Some(prev);
+            return None;
         }
-    } else if least.saturating_add(policy::WAKEUP_GRANULARITY_NS) >= key && !(slice_over && least < key) {
-        return None;
+    };
+    if !goes && prev.key.load(Relaxed) != IDLE_KEY {
+        queue.push(prev.clone());
     }
-    let current = queue.current.take()?;
-    let (_, Waiting(next)) = queue.waiting.push_pop(current.key.load(Relaxed), Waiting(current.clone()));
-    if Arc::ptr_eq(&next, &current) {
-        queue.current = Some(current);
-        return None;
-    }
-    Some((current, next))
+    Some((prev, next))
 }
 
 fn switch(yielding: bool) {
@@ -227,15 +223,8 @@ fn switch(yielding: bool) {
     }
     let sleeps = current.state.load(SeqCst) != state::RUNNING;
     let migrates = !sleeps && !was_idle && !current.affinity.contains(cpu.id);
-    let pair = if sleeps || migrates {
-        let next = match queue.waiting.pop() {
-            Some((_, Waiting(next))) => Some(next),
-            None => queue.idle.clone(),
-        };
-        next.and_then(|next| Some((queue.current.take()?, next)))
-    } else {
-        give_way(&mut queue, yielding, now)
-    };
+    let goes = sleeps || migrates;
+    let pair = if goes || queue.has_to_yield(yielding, now) { change(&mut queue, goes, now) } else { None };
     let Some((prev, next)) = pair else {
         if !was_idle {
             arm(cpu, &queue, now);
@@ -259,7 +248,7 @@ fn switch(yielding: bool) {
     let counter = if sleeps { &prev.voluntary } else { &prev.involuntary };
     counter.store(counter.load(Relaxed) + 1, Relaxed);
     cpu.switches.store(cpu.switches.load(Relaxed) + 1, Relaxed);
-    if sleeps || migrates {
+    if goes {
         prev.on_queue.store(false, Relaxed);
     }
     if migrates {
@@ -268,9 +257,9 @@ fn switch(yielding: bool) {
     if cpu.timer_due.load(Relaxed) {
         next.set_flags(Flags::NEED_RESCHED);
     }
-    cpu.waiting.store(queue.waiting.len() as u32, Relaxed);
-    queue.current = Some(next);
-    queue.running_since = now;
+    cpu.waiting.store(queue.len() as u32, Relaxed);
+    cpu.rank.store(next.rank(), Relaxed);
+    queue.begin(next, now);
     let is_idle = queue.is_idle();
     if is_idle != was_idle {
         if is_idle { IDLE.insert(cpu.id) } else { IDLE.remove(cpu.id) }
@@ -278,11 +267,10 @@ fn switch(yielding: bool) {
     if !is_idle {
         arm(cpu, &queue, now);
     }
-    let floor = queue.floor;
     drop(queue);
     if migrates {
         let target = cpu::of(placement::choose(&prev, false));
-        enqueue(target, target.queue.lock(), prev, Some(floor), false, false);
+        enqueue(target, target.queue.lock(), prev, Join::Again, false);
     } else {
         drop(prev);
     }
@@ -293,13 +281,17 @@ fn switch(yielding: bool) {
     drop(irq);
 }
 
-/// Sees to it that the running thread is looked at when its slice is over, if others wait, or at the next tick.
+/// Sees to it that the running thread is looked at when its slice or its quota is over, or at the next tick.
+#[inline]
 fn arm(cpu: &Cpu, queue: &RunQueue, now: u64) {
-    if queue.waiting.is_empty() {
-        cpu.program_for_busy(now);
-    } else {
-        cpu.program_for_busy(now.min(now + queue.slice().min(policy::TICK_NS)));
+    cpu.program_for_busy(now);
+    if !queue.is_empty() {
         cpu.program_by(now + queue.slice().min(policy::TICK_NS));
+    }
+    if let Some(current) = &queue.current
+        && current.is_grouped()
+    {
+        cpu.program_by(now + group::quota_left(current).clamp(policy::MIN_LOOK_NS, policy::TICK_NS));
     }
 }
 
@@ -308,27 +300,27 @@ pub(crate) fn enqueue(
     cpu: &'static Cpu,
     mut queue: IrqGuard<'_, RunQueue>,
     thread: Arc<Thread>,
-    from_floor: Option<u64>,
-    slept: bool,
+    why: Join,
     sync: bool,
 ) {
-    queue.place(&thread, from_floor, slept);
+    let local = cpu.id == cpu::this().id;
+    let idle = queue.is_idle();
+    let looks = !idle && (!sync || !local || thread.rank() < policy::FAIR_RANK);
+    let now = if looks { crate::now() } else { 0 };
+    if looks {
+        let ran = queue.charge(now);
+        cpu.busy_ns.store(cpu.busy_ns.load(Relaxed) + ran, Relaxed);
+    }
+    queue.join(&thread, why);
     thread.cpu.store(cpu.id.0, Relaxed);
     thread.on_queue.store(true, Relaxed);
     thread.state.store(state::RUNNING, Release);
-    let local = cpu.id == cpu::this().id;
-    let mut preempt = queue.is_idle();
-    if !preempt && (!sync || !local || thread.key.load(Relaxed) < FAIR) {
-        let now = crate::now();
-        let ran = queue.charge(now);
-        cpu.busy_ns.store(cpu.busy_ns.load(Relaxed) + ran, Relaxed);
-        preempt = queue.should_preempt(&thread);
-        if local && queue.waiting.is_empty() {
-            cpu.program_by(now + queue.slice().min(policy::TICK_NS));
-        }
+    let preempt = idle || looks && queue.should_preempt(&thread, now);
+    if looks && local && queue.is_empty() {
+        cpu.program_by(now + queue.slice().min(policy::TICK_NS));
     }
-    queue.waiting.push(thread.key.load(Relaxed), Waiting(thread));
-    cpu.waiting.store(queue.waiting.len() as u32, SeqCst);
+    queue.push(thread);
+    cpu.waiting.store(queue.len() as u32, SeqCst);
     if preempt && let Some(current) = &queue.current {
         current.set_flags(Flags::NEED_RESCHED);
         drop(queue);
@@ -360,16 +352,14 @@ pub(crate) fn wake(thread: &Arc<Thread>, mask: u32, sync: bool) -> bool {
             return true;
         }
         thread.state.store(state::WAKING, Relaxed);
-        let slept = was != state::NEW;
+        let why = if was == state::NEW { Join::New } else { Join::Again };
         let target = placement::choose(thread, sync);
         if target == home.id {
-            let floor = (!slept).then_some(FAIR);
-            enqueue(home, queue, thread.clone(), floor, slept, sync);
+            enqueue(home, queue, thread.clone(), why, sync);
         } else {
-            let floor = if slept { queue.floor } else { FAIR };
             drop(queue);
             let target = cpu::of(target);
-            enqueue(target, target.queue.lock(), thread.clone(), Some(floor), slept, sync);
+            enqueue(target, target.queue.lock(), thread.clone(), why, sync);
         }
         return true;
     }
@@ -412,6 +402,19 @@ impl Thread {
         self.requeue_with(|| self.store_policy(policy, rt_priority, nice));
     }
 
+    /// Changes the slice it asks for as a fair thread, 0 for none; it counts from the next request on.
+    pub fn set_slice(&self, ns: u64) {
+        let range = policy::SLICE_RANGE_NS;
+        self.store_slice(if ns == 0 { 0 } else { ns.clamp(*range.start(), *range.end()) });
+    }
+
+    /// Moves the thread to another group, `None` for the root.
+    pub fn set_group(self: &Arc<Self>, group: Option<Arc<Group>>) {
+        let mut group = Some(group);
+        let before = self.requeue_with(|| group.take().map(|group| self.store_group(group)));
+        drop(before);
+    }
+
     /// Lends the thread a rank ([`policy::FAIR_RANK`]), `u8::MAX` for none, in place of what was lent before; whether its rank has
     /// changed by that.
     pub fn set_boost(self: &Arc<Self>, rank: u8) -> bool {
@@ -429,11 +432,17 @@ impl Thread {
             if self.cpu() != home.id {
                 continue;
             }
-            let waiting = queue.waiting.take(self.run_seat.load(Relaxed));
+            if !self.on_queue.load(Relaxed) || self.key.load(Relaxed) == IDLE_KEY {
+                return change();
+            }
+            queue.charge(crate::now());
+            let waiting = queue.take(self);
+            queue.leave(self);
             let done = change();
-            queue.place(self, None, true);
-            if let Some((_, entry)) = waiting {
-                queue.waiting.push(self.key.load(Relaxed), entry);
+            queue.join(self, Join::Again);
+            match waiting {
+                Some(thread) => queue.push(thread),
+                None => home.rank.store(self.rank(), Relaxed),
             }
             if let Some(current) = &queue.current {
                 current.set_flags(Flags::NEED_RESCHED);
@@ -465,14 +474,14 @@ impl Thread {
         if self.cpu() != home.id {
             return true; // it has just moved, and by the new set
         }
-        if let Some((_, Waiting(thread))) = queue.waiting.take(self.run_seat.load(Relaxed)) {
-            home.waiting.store(queue.waiting.len() as u32, Relaxed);
+        if let Some(thread) = queue.take(self) {
+            queue.leave(&thread);
+            home.waiting.store(queue.len() as u32, Relaxed);
             thread.state.store(state::WAKING, Relaxed);
             thread.on_queue.store(false, Relaxed);
-            let floor = queue.floor;
             drop(queue);
             let target = cpu::of(placement::choose(&thread, false));
-            enqueue(target, target.queue.lock(), thread, Some(floor), false, false);
+            enqueue(target, target.queue.lock(), thread, Join::Again, false);
         } else if self.on_queue.load(Relaxed) {
             self.set_flags(Flags::NEED_RESCHED);
             drop(queue);

@@ -5,12 +5,15 @@
 //! thread's extension, so the two may refer to each other.
 
 use crate::cpuset::{AtomicCpuSet, CpuSet};
+use crate::group::Group;
 use crate::policy::{self, Policy};
 use alloc::sync::Arc;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{
+    AtomicBool, AtomicI8, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::*,
+};
 use machine::cpu::CpuId;
-use machine::sync::SpinLock;
+use machine::sync::{IrqLock, SpinLock};
 use machine::thread::KernelThread;
 
 /// What the owner of a thread (a task) hangs on it. The hooks run with interrupts off and must not lock anything that sleeps.
@@ -58,6 +61,16 @@ pub(crate) mod state {
     pub const ANY_SLEEP: u32 = INTERRUPTIBLE | KILLABLE | UNINTERRUPTIBLE;
 }
 
+/// The heaps of a run queue.
+pub(crate) struct Lane;
+
+impl Lane {
+    pub const NONE: u8 = 0;
+    pub const REALTIME: u8 = 1;
+    pub const READY: u8 = 2;
+    pub const EARLY: u8 = 3;
+}
+
 /// A thread, as the scheduler sees it.
 pub struct Thread {
     pub(crate) flags: AtomicU32,
@@ -68,23 +81,44 @@ pub struct Thread {
     pub(crate) on_queue: AtomicBool,
     /// User mode is entered or about to be.
     in_user: AtomicBool,
-    /// Order among the runnable ([`policy`]); fair keys advance with time run.
+    /// Its class and, in the real-time one, its order ([`policy`]).
     pub(crate) key: AtomicU64,
+    /// Its place in a fair queue: weight there, virtual runtime and deadline, and what it was owed when it left.
     pub(crate) weight: AtomicU64,
+    pub(crate) vruntime: AtomicU64,
+    pub(crate) deadline: AtomicU64,
+    pub(crate) lag: AtomicI64,
+    /// The slice it asked for, 0 for none.
+    slice: AtomicU64,
+    /// Bounds of the use of a CPU that it is to be taken for (sched_setattr(2)). They steer CPUs of different speeds; here all
+    /// are the same, so they are only kept.
+    util: [AtomicU16; 2],
+    /// Its weight by its own parameters.
+    own_weight: AtomicU64,
+    group: IrqLock<Option<Arc<Group>>>,
+    grouped: AtomicBool,
+    /// What its group counts for it.
+    pub(crate) group_load: AtomicU64,
     policy: AtomicU8,
     rt_priority: AtomicU8,
     nice: AtomicI8,
     /// The rank that who waits for this thread lends it, `u8::MAX` for none.
     boost: AtomicU8,
+    /// The lesser of that and its own.
+    rank: AtomicU8,
     pub(crate) runtime: AtomicU64,
     /// Samples of the tick: in user mode, in the kernel.
     pub(crate) ticks: [AtomicU32; 2],
+    /// The last of them.
+    pub(crate) sampled_user: AtomicBool,
     /// User and system time last reported.
     told: [AtomicU64; 2],
     pub(crate) voluntary: AtomicU64,
     pub(crate) involuntary: AtomicU64,
     pub(crate) affinity: AtomicCpuSet,
-    /// Seats in the run queue's heap and in the timer queue's.
+    /// Which heap of the run queue it sits in ([`Lane`]).
+    pub(crate) lane: AtomicU8,
+    /// Seats in that heap and in the timer queue's.
     pub(crate) run_seat: AtomicUsize,
     pub(crate) timer_seat: AtomicUsize,
     /// Number of the last wait begun, and of the last one a waker ended (`wait`).
@@ -116,16 +150,28 @@ impl Thread {
             in_user: AtomicBool::new(false),
             key: AtomicU64::new(policy::FAIR),
             weight: AtomicU64::new(policy::NICE_0_WEIGHT),
+            vruntime: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            lag: AtomicI64::new(0),
+            slice: AtomicU64::new(0),
+            util: [AtomicU16::new(0), AtomicU16::new(policy::UTIL_FULL)],
+            own_weight: AtomicU64::new(policy::NICE_0_WEIGHT),
+            group: IrqLock::new(None),
+            grouped: AtomicBool::new(false),
+            group_load: AtomicU64::new(0),
             policy: AtomicU8::new(Policy::Normal as u8),
             rt_priority: AtomicU8::new(0),
             nice: AtomicI8::new(0),
             boost: AtomicU8::new(u8::MAX),
+            rank: AtomicU8::new(policy::nice_rank(0)),
             runtime: AtomicU64::new(0),
             ticks: [const { AtomicU32::new(0) }; 2],
+            sampled_user: AtomicBool::new(false),
             told: [const { AtomicU64::new(0) }; 2],
             voluntary: AtomicU64::new(0),
             involuntary: AtomicU64::new(0),
             affinity: AtomicCpuSet::new(),
+            lane: AtomicU8::new(Lane::NONE),
             run_seat: AtomicUsize::new(posheap::NOWHERE),
             timer_seat: AtomicUsize::new(posheap::NOWHERE),
             wait_begun: AtomicU32::new(0),
@@ -266,6 +312,53 @@ impl Thread {
     pub fn nice(&self) -> i8 {
         self.nice.load(Relaxed)
     }
+    /// The slice it asked for, or the one of all ([`policy::base_slice_ns`]).
+    #[inline]
+    pub fn slice_ns(&self) -> u64 {
+        match self.slice.load(Relaxed) {
+            0 => policy::base_slice_ns(),
+            ns => ns,
+        }
+    }
+    /// The least and the most use of a CPU that it is to be taken for, of [`policy::UTIL_FULL`].
+    pub fn util_clamp(&self) -> (u16, u16) {
+        (self.util[0].load(Relaxed), self.util[1].load(Relaxed))
+    }
+    /// Sets these bounds.
+    pub fn set_util_clamp(&self, (least, most): (u16, u16)) {
+        self.util[0].store(least, Relaxed);
+        self.util[1].store(most, Relaxed);
+    }
+    /// Whether it has asked for a slice of its own.
+    pub fn has_own_slice(&self) -> bool {
+        self.slice.load(Relaxed) != 0
+    }
+    pub(crate) fn store_slice(&self, ns: u64) {
+        self.slice.store(ns, Relaxed);
+    }
+    pub(crate) fn own_weight(&self) -> u64 {
+        self.own_weight.load(Relaxed)
+    }
+    /// Whether it is in a group other than the root.
+    #[inline]
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.grouped.load(Relaxed)
+    }
+    /// The group it is in, `None` for the root.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.group.lock().clone()
+    }
+    pub(crate) fn with_group(&self, f: impl FnOnce(&Arc<Group>)) {
+        if let Some(group) = &*self.group.lock() {
+            f(group);
+        }
+    }
+    /// Gives back the group it was in, to be dropped where that is allowed.
+    pub(crate) fn store_group(&self, group: Option<Arc<Group>>) -> Option<Arc<Group>> {
+        self.grouped.store(group.is_some(), Relaxed);
+        self.weight.store(self.own_weight(), Relaxed);
+        core::mem::replace(&mut *self.group.lock(), group)
+    }
     /// CPUs it may run on.
     pub fn affinity(&self) -> CpuSet {
         self.affinity.load()
@@ -274,9 +367,15 @@ impl Thread {
         self.policy.store(policy as u8, Relaxed);
         self.rt_priority.store(if policy.is_realtime() { rt_priority } else { 0 }, Relaxed);
         self.nice.store(nice, Relaxed);
-        self.update_weight();
+        self.reconsider();
     }
-    fn update_weight(&self) {
+    /// It is what a CPU runs when nobody else wants it.
+    pub(crate) fn make_idle(&self) {
+        self.key.store(policy::IDLE_KEY, Relaxed);
+        self.rank.store(u8::MAX, Relaxed);
+    }
+    /// Works out what follows from the parameters.
+    fn reconsider(&self) {
         let (own, boost) = (self.own_rank(), self.boost.load(Relaxed));
         let weight = match self.policy() {
             _ if boost < own && boost >= policy::FAIR_RANK => {
@@ -285,6 +384,8 @@ impl Thread {
             Policy::Idle => policy::IDLE_WEIGHT,
             _ => policy::weight(self.nice()),
         };
+        self.rank.store(own.min(boost), Relaxed);
+        self.own_weight.store(weight, Relaxed);
         self.weight.store(weight, Relaxed);
     }
     /// The thread's place by its own parameters (see [`policy::FAIR_RANK`]).
@@ -298,7 +399,7 @@ impl Thread {
     /// The thread's place by its own parameters and what is lent to it.
     #[inline]
     pub fn rank(&self) -> u8 {
-        self.own_rank().min(self.boost.load(Relaxed))
+        self.rank.load(Relaxed)
     }
     pub(crate) fn boost(&self) -> u8 {
         self.boost.load(Relaxed)
@@ -306,12 +407,17 @@ impl Thread {
     pub(crate) fn store_boost(&self, rank: u8) -> bool {
         let before = self.rank();
         self.boost.store(rank, Relaxed);
-        self.update_weight();
+        self.reconsider();
         self.rank() != before
     }
-    /// Takes over the policy, nice value and affinity of a parent. For a thread not yet started.
+    /// Takes over the policy, nice value, slice, group and affinity of a parent. For a thread not yet started.
     pub fn inherit(&self, parent: &Thread, reset_on_fork: bool) {
         self.affinity.store(&parent.affinity());
+        self.store_group(parent.group());
+        self.store_slice(if reset_on_fork { 0 } else { parent.slice.load(Relaxed) });
+        if !reset_on_fork {
+            self.set_util_clamp(parent.util_clamp());
+        }
         match parent.policy() {
             p if reset_on_fork && p.is_realtime() => self.store_policy(Policy::Normal, 0, 0),
             p => {

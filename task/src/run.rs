@@ -67,6 +67,7 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
     loop {
         if thread.flags() & Flags::NEED_RESCHED != 0 {
             sched::schedule();
+            sched::group::wait_for_quota();
         }
         let todo = cx.task.work.get();
         if todo & work::EXIT != 0 {
