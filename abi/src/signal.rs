@@ -291,6 +291,16 @@ impl SigInfo {
         self.words[0] = pair(pid, self.uid());
         self
     }
+    /// It names the user of a process: not a signal of the kernel itself, of a timer, a fault or a descriptor.
+    pub const fn names_user(&self) -> bool {
+        matches!(self.code, si::USER | si::QUEUE | si::TKILL | si::MESGQ)
+            || self.signo == Signal::CHLD.number() as i32 && self.code > 0 && self.code <= 6
+    }
+    /// The same with another `si_uid`.
+    pub const fn with_uid(mut self, uid: u32) -> SigInfo {
+        self.words[0] = pair(self.words[0] as u32, uid);
+        self
+    }
     /// `si_pid`.
     pub const fn pid(&self) -> u32 {
         self.words[0] as u32

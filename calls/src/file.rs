@@ -166,6 +166,7 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             let other = cx.files().get_any(arg as i32)?;
             return Ok(i64::from(Arc::ptr_eq(&file, &other)));
         }
+        cmd::F_CREATED_QUERY => return Ok(file.was_created().into()),
         _ if file.is_path_only() => return Err(Errno::EBADF),
         _ => {}
     }

@@ -186,7 +186,10 @@ pub fn waitid(
     }
     if info.0 != 0 {
         let (head, tail) = match &found {
-            Some(r) => ([i32::from(Signal::CHLD.number()), 0, r.code], [r.pid, r.uid as i32, r.value]),
+            Some(r) => (
+                [i32::from(Signal::CHLD.number()), 0, r.code],
+                [r.pid, cx.cred().user_ns.show_uid(r.uid) as i32, r.value],
+            ),
             None => ([0; 3], [0; 3]),
         };
         // The alignment word between the two stays as it is.
@@ -353,8 +356,9 @@ pub(crate) fn priority_targets(cx: &Cx, which: i32, who: i32) -> Result<alloc::v
             Ok(group.into_iter().flat_map(|g| g.members()).flat_map(|p| p.threads()).collect())
         }
         prio::USER => {
-            let uid = if who == 0 { cx.cred().uid } else { who as u32 };
-            Ok(of_all(&|p| p.cred().uid == uid))
+            let cred = cx.cred();
+            let uid = if who == 0 { Some(cred.uid) } else { cred.user_ns.kuid(who as u32) };
+            Ok(of_all(&|p| Some(p.cred().uid) == uid))
         }
         _ => Err(Errno::EINVAL),
     }

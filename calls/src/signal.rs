@@ -179,6 +179,10 @@ fn read_info(cx: &Cx, sig: i32, info: UserPtr<SigInfo>, to_self: bool) -> Result
     if (given.code >= 0 || given.code == si::TKILL) && !to_self {
         return Err(Errno::EPERM);
     }
+    let ns = &cx.cred().user_ns;
+    if !ns.is_first() && given.names_user() {
+        given = given.with_uid(ns.kuid(given.uid()).unwrap_or(u32::MAX));
+    }
     Ok(given)
 }
 

@@ -5,9 +5,7 @@ use abi::Errno;
 use abi::resource::{RLIM_INFINITY, RLIM_NLIMITS, Resource, Rlimit};
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::sync::SpinLock;
-
-/// Ceiling of RLIMIT_NOFILE (`fs.nr_open`).
-pub const NR_OPEN: u64 = 1_048_576;
+use vfs::fdtable::nr_open;
 
 /// Soft and hard limits.
 pub struct Limits {
@@ -70,7 +68,7 @@ impl Limits {
         if new.cur > new.max {
             return Err(Errno::EINVAL);
         }
-        if which == Resource::Nofile && new.max > NR_OPEN {
+        if which == Resource::Nofile && new.max > u64::from(nr_open()) {
             return Err(Errno::EPERM);
         }
         let (Some(soft), Some(hard)) = (self.soft.get(which as usize), self.hard.get(which as usize)) else {
@@ -100,7 +98,7 @@ mod tests {
         assert_eq!(l.set(r, Rlimit { cur: 3, max: 5 }, false), Err(Errno::EPERM));
         assert_eq!(l.set(r, Rlimit { cur: 3, max: 5 }, true), Ok(Rlimit { cur: 3, max: 4 }));
         assert_eq!(l.fork().get(r), Rlimit { cur: 3, max: 5 });
-        let nofile = Rlimit { cur: 1, max: NR_OPEN + 1 };
+        let nofile = Rlimit { cur: 1, max: u64::from(nr_open()) + 1 };
         assert_eq!(l.set(Resource::Nofile, nofile, true), Err(Errno::EPERM));
     }
 }

@@ -7,11 +7,28 @@ use crate::file::File;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use machine::sync::SpinLock;
 
-/// More descriptors than this no table ever holds (`fs.nr_open`).
-pub const NR_OPEN: u32 = 1 << 20;
+/// Bounds of `fs.nr_open`.
+const NR_OPEN_MIN: u32 = 64;
+const NR_OPEN_MAX: u32 = i32::MAX as u32 / 64 * 64;
+
+static NR_OPEN: AtomicU32 = AtomicU32::new(1 << 20);
+
+/// More descriptors than this no table ever gets (`fs.nr_open`).
+pub fn nr_open() -> u32 {
+    NR_OPEN.load(Ordering::Relaxed)
+}
+
+/// Changes that; EINVAL out of its bounds.
+pub fn set_nr_open(most: u32) -> Result<(), Errno> {
+    if !(NR_OPEN_MIN..=NR_OPEN_MAX).contains(&most) {
+        return Err(Errno::EINVAL);
+    }
+    NR_OPEN.store(most, Ordering::Relaxed);
+    Ok(())
+}
 
 #[derive(Default)]
 struct Table {
@@ -51,6 +68,9 @@ impl Table {
         if want <= self.files.len() {
             return Ok(());
         }
+        if fd >= nr_open() {
+            return Err(Errno::EMFILE);
+        }
         let len = want.next_multiple_of(64);
         let oom = |_| Errno::ENOMEM;
         self.files.try_reserve(len - self.files.len()).map_err(oom)?;
@@ -66,7 +86,7 @@ impl Table {
             Some(rest) => from + rest.iter().position(Option::is_none).unwrap_or(rest.len()),
             None => from,
         };
-        let limit = limit.min(NR_OPEN);
+        let limit = limit.min(nr_open());
         u32::try_from(free).ok().filter(|&fd| fd < limit).ok_or(Errno::EMFILE)
     }
     fn put(&mut self, fd: u32, file: Arc<File>, cloexec: bool) -> Option<Arc<File>> {
@@ -95,6 +115,9 @@ impl FdTable {
         let table = self.table.lock();
         let oom = |_| Errno::ENOMEM;
         let used = table.files.iter().rposition(Option::is_some).map_or(0, |i| i + 1).next_multiple_of(64);
+        if used > nr_open() as usize {
+            return Err(Errno::EMFILE);
+        }
         let (mut files, mut cloexec) = (Vec::new(), Vec::new());
         files.try_reserve(used).map_err(oom)?;
         cloexec.try_reserve(used / 64).map_err(oom)?;
@@ -148,9 +171,6 @@ impl FdTable {
     }
     /// dup2(2), dup3(2): installs `file` at `fd`, closing what was there. `fd` was checked against the limit.
     pub fn install_at(&self, fd: u32, file: Arc<File>, cloexec: bool) -> Result<(), Errno> {
-        if fd >= NR_OPEN {
-            return Err(Errno::EBADF);
-        }
         let old = {
             let mut table = self.table.lock();
             table.grow(fd)?;

@@ -45,6 +45,8 @@ pub struct File {
     counted_writer: bool,
     /// A program runs from it: nobody may open the inode for writing.
     denies_writers: AtomicBool,
+    /// Opening it made the inode.
+    created: AtomicBool,
     /// What the operations say of it, asked once.
     seekable: bool,
     pos: AtomicU64,
@@ -77,6 +79,7 @@ impl File {
             flags: AtomicU32::new((flags - drop_flags).bits()),
             counted_writer,
             denies_writers: AtomicBool::new(false),
+            created: AtomicBool::new(false),
             pos: AtomicU64::new(0),
             shared: AtomicBool::new(false),
             pos_lock: sched::Mutex::new(()),
@@ -140,6 +143,13 @@ impl File {
     pub fn is_writable(&self) -> bool {
         let f = self.flags();
         f.wants_write() && !f.contains(OpenFlags::PATH)
+    }
+    /// Opening it made the inode (F_CREATED_QUERY).
+    pub fn was_created(&self) -> bool {
+        self.created.load(Ordering::Relaxed)
+    }
+    pub(crate) fn note_created(&self) {
+        self.created.store(true, Ordering::Relaxed);
     }
     /// Denies writers of the inode until the file is closed or [`File::allow_writers`] is called; ETXTBSY if there are any.
     pub fn deny_writers(&self) -> Result<(), Errno> {

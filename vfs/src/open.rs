@@ -212,6 +212,9 @@ pub fn open_found(path: Path, how: &How, caller: &Caller<'_>, created: bool) -> 
     } else if truncate {
         file.inode().base().touch_mtime();
     }
+    if created {
+        file.note_created();
+    }
     notify::on_file(&file, Event::OPEN);
     Ok(file)
 }

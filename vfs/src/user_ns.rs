@@ -50,6 +50,15 @@ pub struct UserNamespace {
     pub(crate) writer: sched::Mutex<()>,
 }
 
+/// A second namespace was ever made: until then nothing needs translating.
+static ANY_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Whether there ever was more than the first namespace.
+#[inline]
+pub fn any_child() -> bool {
+    ANY_CHILD.load(Ordering::Relaxed)
+}
+
 static FIRST: Once<Arc<UserNamespace>> = Once::new();
 
 fn written(map: IdMap) -> Once<IdMap> {
@@ -79,6 +88,7 @@ impl UserNamespace {
     /// A child of `cred`'s namespace, owned by its effective ids, with no map yet.
     pub(crate) fn child_of(cred: &Cred, max_tasks: u64) -> Arc<UserNamespace> {
         let parent = &cred.user_ns;
+        ANY_CHILD.store(true, Ordering::Relaxed);
         crate::ns::enlist(Arc::new(UserNamespace {
             ns_id: NsId::next(),
             parent: Some(parent.clone()),

@@ -120,7 +120,11 @@ static FS: &[Entry] = &[
             fixed!("max_user_watches", "65536"),
         ],
     ),
-    fixed!("nr_open", "1048576"),
+    Entry::write(
+        "nr_open",
+        |out| number(out, vfs::fdtable::nr_open().into()),
+        |input| vfs::fdtable::set_nr_open(parse_number(input)?),
+    ),
     fixed!("pipe-max-size", "1048576"),
     fixed!("pipe-user-pages-hard", "0"),
     fixed!("pipe-user-pages-soft", "16384"),

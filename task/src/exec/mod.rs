@@ -36,7 +36,7 @@ use smallvec::SmallVec;
 use stack::Strings;
 use vfs::inode::may;
 use vfs::walk::{self, Start};
-use vfs::{Caller, Cred, File, FileType, Path, open};
+use vfs::{Caller, Cap, Cred, File, FileType, Path, open};
 
 pub use load::set_vdso;
 
@@ -168,7 +168,9 @@ fn who_could_meddle(cx: &Cx) -> Unsafe {
     let shares = |t: &Arc<Task>| t.fs().is_some_and(|fs| Arc::ptr_eq(&fs, cx.fs()));
     let others = tree::all_processes();
     let mut others = others.iter().filter(|p| !Arc::ptr_eq(p, me));
-    Unsafe { shared_fs: others.any(|p| p.threads().iter().any(shares)), traced: false }
+    let tracer = cx.task.tracer();
+    let traced = tracer.is_some_and(|t| !t.cred().capable_in(&cx.cred().user_ns, Cap::SysPtrace));
+    Unsafe { shared_fs: others.any(|p| p.threads().iter().any(shares)), traced }
 }
 
 /// Follows `#!` lines to a program file.

@@ -67,6 +67,7 @@ fn send(to: &Arc<Process>, thread: Option<&Arc<Task>>, sig: Signal, info: &SigIn
     if !prepare(to, &mut state, &main, sig, info.code == si::KERNEL || *from_outside) {
         return Ok(());
     }
+    let info = &in_words_of(&main, info);
     let user = main.user();
     let pay = Payment { user: &user, limit: to.limits.soft(Resource::Sigpending) };
     let added = match thread {
@@ -94,6 +95,14 @@ fn as_seen_by(to: &Process, sig: Signal, info: &SigInfo) -> (SigInfo, bool) {
         Some(me) if !me.pid_ns().is_in(ns) => (info.with_pid(0), true),
         _ => (*info, false),
     }
+}
+
+/// The user a signal names, as the receiver's user namespace calls him.
+fn in_words_of(receiver: &Task, info: &SigInfo) -> SigInfo {
+    if vfs::user_ns::any_child() && info.names_user() {
+        return info.with_uid(receiver.cred().user_ns.show_uid(info.uid()));
+    }
+    *info
 }
 
 /// Side effects of a signal on stops, and whether it is worth queueing.
