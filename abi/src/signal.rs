@@ -266,6 +266,10 @@ impl SigInfo {
     pub const fn user(sig: Signal, code: i32, pid: u32, uid: u32) -> SigInfo {
         SigInfo::with(sig, code, [pair(pid, uid), 0, 0, 0])
     }
+    /// Sent with a value: by sigqueue(3), or for a message queue.
+    pub const fn queued(sig: Signal, code: i32, pid: u32, uid: u32, value: u64) -> SigInfo {
+        SigInfo::with(sig, code, [pair(pid, uid), value, 0, 0])
+    }
     /// A child changed state.
     pub const fn child(sig: Signal, code: i32, pid: u32, uid: u32, status: i32, utime: u64, stime: u64) -> SigInfo {
         SigInfo::with(sig, code, [pair(pid, uid), status as u32 as u64, utime, stime])

@@ -166,5 +166,6 @@ pub mod magic {
     pub const SOCKFS: u64 = 0x534f_434b;
     pub const ANON_INODE: u64 = 0x0904_1934;
     pub const V9FS: u64 = 0x0102_1997;
+    pub const MQUEUE: u64 = 0x1980_0202;
     pub const OVERLAYFS: u64 = 0x794c_7630;
 }

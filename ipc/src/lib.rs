@@ -2,6 +2,7 @@
 //!
 //! - [`ids`] is what the three kinds of System V objects share: keys, ids with sequence numbers, permissions ([`perm`]);
 //! - [`shm`], [`sem`] and [`msg`] are the kinds;
+//! - [`mqueue`] is the file system of POSIX message queues;
 //! - [`namespace`] holds one set of all of them with its limits.
 //!
 //! The calls layer names the caller as a [`Who`]; process numbers in this crate are those of the first pid namespace and user ids those
@@ -22,6 +23,7 @@ extern crate alloc;
 
 pub mod ids;
 pub mod limits;
+pub mod mqueue;
 pub mod msg;
 pub mod namespace;
 pub mod perm;

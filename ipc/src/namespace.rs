@@ -2,6 +2,7 @@
 
 use crate::ids::Ids;
 use crate::limits::Limits;
+use crate::mqueue::Home;
 use crate::msg::Queue;
 use crate::sem::Set;
 use crate::shm::Segment;
@@ -23,8 +24,10 @@ pub struct IpcNamespace {
     pub sem: Ids<Set>,
     /// Message queues.
     pub msg: Ids<Queue>,
-    /// Limits.
+    /// Limits of these.
     pub limits: Limits,
+    /// POSIX message queues.
+    pub mqueue: Home,
     /// Pages of all segments.
     pub(crate) shm_pages: Arc<Counter>,
     /// Semaphores of all sets.
@@ -82,6 +85,7 @@ impl IpcNamespace {
             sem: Ids::new(),
             msg: Ids::new(),
             limits: Limits::new(),
+            mqueue: Home::default(),
             shm_pages: Arc::default(),
             sems: Arc::default(),
             messages: Counter::default(),

@@ -84,6 +84,7 @@ fn register_file_systems() {
     devtmpfs::init();
     devpts::init();
     unix::init();
+    ipc::mqueue::init(calls::ipc::mqueue_hooks());
 }
 
 /// What other floors show in `/sys/kernel`.

@@ -368,7 +368,7 @@ pub trait Inode: Send + Sync + Any {
     }
     /// Moves an entry; see [`Rename`].
     fn rename(&self, _how: &Rename<'_>) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
+        Err(Errno::EPERM)
     }
     /// Makes a regular file without a name.
     fn tmpfile(&self, _mode: u32, _cred: &Cred) -> Result<Arc<dyn Inode>, Errno> {

@@ -125,6 +125,7 @@ static FS: &[Entry] = &[
         |out| number(out, vfs::fdtable::nr_open().into()),
         |input| vfs::fdtable::set_nr_open(parse_number(input)?),
     ),
+    Entry::Dir("mqueue", sysvipc::MQUEUE),
     fixed!("pipe-max-size", "1048576"),
     fixed!("pipe-user-pages-hard", "0"),
     fixed!("pipe-user-pages-soft", "16384"),

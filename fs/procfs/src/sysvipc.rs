@@ -1,4 +1,5 @@
-//! `/proc/sysvipc` and the limits of System V IPC in `/proc/sys/kernel` (proc_sysvipc(5), proc_sys_kernel(5)).
+//! `/proc/sysvipc`, the limits of System V IPC in `/proc/sys/kernel`, and `/proc/sys/fs/mqueue` (proc_sysvipc(5),
+//! proc_sys_kernel(5), mq_overview(7)).
 //!
 //! What is shown is the reader's IPC namespace, its process numbers and its user ids.
 
@@ -10,6 +11,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use ipc::IpcNamespace;
 use ipc::ids::{Ids, MAX};
+use ipc::mqueue::limits::{HARD_MSG, HARD_SIZE, LEAST_MSG, LEAST_SIZE};
 use ipc::perm::Perm;
 use vfs::Cap;
 use vfs::user_ns::UserNamespace;
@@ -148,6 +150,35 @@ pub const SHMMAX: Entry =
 pub const SHMMNI: Entry =
     Entry::write("shmmni", |out| int(out, &namespace().limits.shmmni), |i| set(i, &namespace().limits.shmmni, MOST));
 
+/// `/proc/sys/fs/mqueue`.
+pub static MQUEUE: &[Entry] = &[
+    Entry::write(
+        "msg_default",
+        |out| int(out, &namespace().mqueue.limits.msg_default),
+        |i| set_within(i, &namespace().mqueue.limits.msg_default, LEAST_MSG, HARD_MSG),
+    ),
+    Entry::write(
+        "msg_max",
+        |out| int(out, &namespace().mqueue.limits.msg_max),
+        |i| set_within(i, &namespace().mqueue.limits.msg_max, LEAST_MSG, HARD_MSG),
+    ),
+    Entry::write(
+        "msgsize_default",
+        |out| int(out, &namespace().mqueue.limits.msgsize_default),
+        |i| set_within(i, &namespace().mqueue.limits.msgsize_default, LEAST_SIZE, HARD_SIZE),
+    ),
+    Entry::write(
+        "msgsize_max",
+        |out| int(out, &namespace().mqueue.limits.msgsize_max),
+        |i| set_within(i, &namespace().mqueue.limits.msgsize_max, LEAST_SIZE, HARD_SIZE),
+    ),
+    Entry::write(
+        "queues_max",
+        |out| int(out, &namespace().mqueue.limits.queues_max),
+        |i| set_within(i, &namespace().mqueue.limits.queues_max, i32::MIN, i32::MAX),
+    ),
+];
+
 /// Most objects of a kind.
 const MOST: i32 = MAX as i32;
 
@@ -162,7 +193,11 @@ fn long(out: &mut Text, value: &AtomicU64) -> Shown {
 }
 
 fn set(input: &[u8], value: &AtomicI32, most: i32) -> Shown {
-    let new = parse_number(input).ok().filter(|n| (0..=most).contains(n)).ok_or(Errno::EINVAL)?;
+    set_within(input, value, 0, most)
+}
+
+fn set_within(input: &[u8], value: &AtomicI32, least: i32, most: i32) -> Shown {
+    let new = parse_number(input).ok().filter(|n| (least..=most).contains(n)).ok_or(Errno::EINVAL)?;
     value.store(new, Relaxed);
     Ok(())
 }
