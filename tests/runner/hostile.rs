@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The tests.
-pub const TESTS: [Test; 6] = [
+pub const TESTS: [Test; 7] = [
     ("random_calls_do_not_hurt", || fuzz("1")),
     ("random_calls_do_not_hurt_two_processors", || fuzz("2")),
     ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),
@@ -16,6 +16,7 @@ pub const TESTS: [Test; 6] = [
     }),
     ("a_fork_bomb_without_limit_is_survived", || aftermath(&["storms", "fork-bomb"])),
     ("running_out_of_memory_is_survived", || aftermath(&["storms", "memory"])),
+    ("heap_objects_come_back", leaks),
 ];
 
 /// The file of a guest program, built if need be.
@@ -49,6 +50,12 @@ fn program(options: &[&str], command: &[&str], wanted: &str) -> Result<(), Strin
     let output = run(&options, &words, b"")?;
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() && shown.contains(wanted) { Ok(()) } else { Err(describe(&output)) }
+}
+
+/// Programs that ran and ended leave nothing on the kernel's heap.
+fn leaks() -> Result<(), String> {
+    let output = run(&["--smp", "2", "--timeout", "400"], &["bash", "-c", include_str!("leaks.sh")], b"")?;
+    if output.stdout == b"checked\n" { Ok(()) } else { Err(describe(&output)) }
 }
 
 /// The storm may be killed for its memory; afterwards the machine must still do its work.

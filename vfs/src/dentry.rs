@@ -306,6 +306,15 @@ impl Dentry {
         }
     }
 
+    /// Forgets what is cached under `name` and below it.
+    pub(crate) fn forget_name(self: &Arc<Dentry>, name: &[u8]) {
+        let found = self.children.lock().find(name, hash_name(name));
+        if let Cached::Positive(found) = found {
+            self.forget(&found);
+            found.prune();
+        }
+    }
+
     /// `child` was unlinked: out of the table, shown as deleted from now on.
     pub(crate) fn delete_child(&self, child: &Arc<Dentry>) {
         self.forget(child);

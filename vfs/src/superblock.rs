@@ -169,6 +169,14 @@ impl SuperBlock {
 }
 
 impl SuperBlock {
+    /// Forgets the entry `name` of the root directory and all below it: what it stood for is gone for good. Only for file systems
+    /// whose entries are never mounted on once they are gone.
+    pub fn forget_name(&self, name: &[u8]) {
+        let root = self.root.lock().upgrade();
+        if let Some(root) = root {
+            root.forget_name(name);
+        }
+    }
     pub(crate) fn mounted(&self) {
         self.mounts.fetch_add(1, Ordering::AcqRel);
     }

@@ -20,6 +20,7 @@ pub mod file;
 pub mod node;
 pub mod pid;
 pub mod root;
+mod shown;
 pub mod sysctl;
 pub mod system;
 pub mod sysvipc;

@@ -4,7 +4,7 @@ use crate::dir::{NUMBERED, decimal, number};
 use crate::node::{self, Node, What};
 use crate::pid::{self, PidDir, Subject};
 use crate::text::Text;
-use crate::{sysctl, system};
+use crate::{shown, sysctl, system};
 use abi::Errno;
 use alloc::format;
 use alloc::sync::Arc;
@@ -102,7 +102,9 @@ pub fn lookup(sb: &Arc<SuperBlock>, name: &[u8]) -> Result<Arc<dyn Inode>, Errno
     let tid = number(name).ok_or(Errno::ENOENT)?;
     let ns = crate::ns_of(sb);
     let process = ns.find_process(tid).or_else(|| ns.find_task(tid).map(|t| t.process().clone()));
-    let subject = Subject::of_process(&process.ok_or(Errno::ENOENT)?, ns);
+    let process = process.ok_or(Errno::ENOENT)?;
+    shown::note(&process, sb, tid);
+    let subject = Subject::of_process(&process, ns);
     Ok(Node::new(sb, FileType::Directory.mode() | 0o555, What::PidDir(Arc::new(subject), PidDir::Process)))
 }
 
