@@ -4,6 +4,7 @@ use crate::cpuset::AtomicCpuSet;
 use crate::defer::WorkQueue;
 use crate::policy::TICK_NS;
 use crate::runq::RunQueue;
+use crate::timeout::{Line, Scope};
 use crate::timer::TimerQueue;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 use machine::cpu::{CpuId, PerCpu};
@@ -18,6 +19,13 @@ pub(crate) struct Cpu {
     pub timers: IrqLock<TimerQueue>,
     /// The earliest deadline in `timers`, readable without its lock.
     pub next_timer: AtomicU64,
+    /// Coarse time-outs: bound to this CPU, and movable.
+    lines: [Line; 2],
+    /// The CPU has told that it sleeps, and `told` as its first global time-out.
+    pub sleeps: AtomicBool,
+    pub told: AtomicU64,
+    /// What it has to wake up for on behalf of all CPUs.
+    pub wake_up: AtomicU64,
     /// The deadline the machine's timer was last set to; `u64::MAX` once it has fired.
     programmed: AtomicU64,
     /// The timer has fired: `timers` and the slice want a look.
@@ -71,7 +79,7 @@ pub(crate) fn reprogram_all() {
     for cpu in online() {
         cpu.programmed.store(u64::MAX, Relaxed);
         if cpu.id == this().id {
-            cpu.program_for_idle();
+            cpu.program_after_run();
         } else {
             machine::cpu::kick(cpu.id);
         }
@@ -86,6 +94,10 @@ impl Cpu {
             waiting: AtomicU32::new(0),
             timers: IrqLock::new(TimerQueue::new()),
             next_timer: AtomicU64::new(u64::MAX),
+            lines: [const { Line::new() }; 2],
+            sleeps: AtomicBool::new(true),
+            told: AtomicU64::new(u64::MAX),
+            wake_up: AtomicU64::new(u64::MAX),
             programmed: AtomicU64::new(u64::MAX),
             timer_due: AtomicBool::new(false),
             busy_ns: AtomicU64::new(0),
@@ -106,9 +118,22 @@ impl Cpu {
             machine::time::set_deadline(at);
         }
     }
+    /// One of its wheels.
+    pub fn line(&self, scope: Scope) -> &Line {
+        let [local, global] = &self.lines;
+        if scope == Scope::Local { local } else { global }
+    }
     /// Before halting: nothing but timers can want the interrupt now.
     pub fn program_for_idle(&self) {
-        self.program_by(self.next_timer.load(Relaxed));
+        let own = self.next_timer.load(Relaxed).min(self.line(Scope::Local).next());
+        self.program_by(own.min(self.wake_up.load(Relaxed)));
+    }
+    /// After timers have run: from here on the machine's timer is set to nothing later than the first of them.
+    pub fn program_after_run(&self) {
+        self.program_for_idle();
+        if !self.sleeps.load(Relaxed) {
+            self.program_by(self.line(Scope::Global).next());
+        }
     }
     /// While threads run, the interrupt comes at least every tick.
     pub fn program_for_busy(&self, now: u64) {

@@ -7,6 +7,7 @@
 use crate::cpu::{self, Cpu, IDLE};
 use crate::fair::Join;
 use crate::switch;
+use crate::timeout;
 use crate::timer;
 use core::sync::atomic::Ordering::*;
 use machine::cpu::IrqOff;
@@ -23,10 +24,12 @@ pub fn run_cpu() -> ! {
 pub(crate) fn run() {
     loop {
         let cpu = cpu::this();
-        if cpu.timer_due.load(Relaxed) || cpu.next_timer.load(Relaxed) <= crate::now() {
+        let now = crate::now();
+        if cpu.timer_due.load(Relaxed) || cpu.next_timer.load(Relaxed) <= now || timeout::owes(cpu, now) {
             timer::run_due(cpu);
         }
         if cpu.waiting.load(SeqCst) != 0 || steal(cpu, 1) {
+            timeout::wake_up(cpu);
             switch::schedule();
             continue;
         }
@@ -34,6 +37,7 @@ pub(crate) fn run() {
         IDLE.insert(cpu.id);
         core::sync::atomic::fence(SeqCst);
         if cpu.waiting.load(SeqCst) == 0 && !cpu.timer_due.load(Relaxed) {
+            timeout::fall_asleep(cpu);
             cpu.program_for_idle();
             machine::cpu::halt();
         }

@@ -12,6 +12,10 @@
 //!     run queue of one CPU (never two at once)
 //! timer (one object)
 //!   timer queue of one CPU
+//! time-out (one object)
+//!   wheel of one CPU
+//! events of a group of sleeping CPUs
+//!   those of the group above
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,6 +34,7 @@ pub mod load;
 mod mutex;
 mod placement;
 pub mod policy;
+mod pull;
 pub mod rcu;
 mod runq;
 mod rwlock;
@@ -37,6 +42,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod timeout;
 mod timer;
 mod wait;
 
@@ -55,6 +61,7 @@ pub use switch::{
     with_current_ext, yield_now,
 };
 pub use thread::{CpuTimes, Flags, Thread, ThreadExt};
+pub use timeout::{Scope, Timeout};
 pub use timer::Timer;
 pub use wait::{Interrupted, WaitError, WaitQueue, park, sleep_until};
 

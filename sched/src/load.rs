@@ -1,7 +1,7 @@
 //! Load averages and per-CPU statistics, as /proc/loadavg and /proc/stat show them.
 
 use crate::cpu;
-use crate::timer::Timer;
+use crate::timeout::{Scope, Timeout};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering::*};
 use machine::cpu::CpuId;
@@ -14,13 +14,13 @@ const SAMPLE_NS: u64 = 5_000_000_000;
 const DECAY: [u64; 3] = [1884, 2014, 2037];
 
 static LOADS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
-static SAMPLER: Once<alloc::sync::Arc<Timer>> = Once::new();
+static SAMPLER: Once<alloc::sync::Arc<Timeout>> = Once::new();
 
 /// Starts sampling, once.
 pub fn start() {
     SAMPLER.get_or_init(|| {
-        let timer = Timer::new(Box::new(sample));
-        timer.arm_periodic(crate::now() + SAMPLE_NS, SAMPLE_NS);
+        let timer = Timeout::new(Box::new(sample));
+        timer.arm_periodic(crate::now() + SAMPLE_NS, SAMPLE_NS, Scope::Global);
         timer
     });
 }

@@ -12,7 +12,7 @@ use crate::group::{self, Group};
 use crate::policy::{self, IDLE_KEY, Policy};
 use crate::runq::RunQueue;
 use crate::thread::{Flags, Payload, Thread, ThreadExt, payload, state};
-use crate::{idle, placement, timer};
+use crate::{idle, placement, timeout, timer};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::*;
@@ -96,6 +96,7 @@ fn take_over(cpu: &'static Cpu, current: Arc<Thread>, idle: Arc<Thread>) {
     queue.idle = Some(idle);
     drop(queue);
     ONLINE.insert(cpu.id);
+    timeout::wake_up(cpu);
 }
 
 /// Makes a thread that will run `entry`; it begins when [`Thread::start`] is called and ends when `entry` returns. It has the

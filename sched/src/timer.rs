@@ -5,6 +5,7 @@ use crate::Instant;
 use crate::cpu::{self, Cpu};
 use crate::switch;
 use crate::thread::{Thread, state};
+use crate::timeout;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
@@ -119,7 +120,8 @@ pub(crate) fn run_due(cpu: &'static Cpu) {
             None => {}
         }
     }
-    cpu.program_for_idle();
+    timeout::run_due(cpu, now);
+    cpu.program_after_run();
 }
 
 /// The shortest period of a periodic timer.
