@@ -59,9 +59,18 @@ pub fn run(suite: &Suite, smp: u32, options: &Options) -> Results {
 fn boot(suite: &Suite, plan: &[Program], smp: u32, options: &Options, rows: &mut Vec<Row>) -> Result<usize> {
     let folder = workspace::state().join("conformance/boot");
     std::fs::create_dir_all(&folder).context(folder.display())?;
-    let archive = folder.join(format!("{}-smp{smp}.cpio", suite.name));
-    std::fs::write(&archive, pack(suite, plan)?).context(archive.display())?;
-    let mut child = start(&archive, smp, options.oracle)?;
+    let mut command = if suite.modules.is_empty() {
+        let archive = folder.join(format!("{}-smp{smp}.cpio", suite.name));
+        std::fs::write(&archive, pack(suite, plan)?).context(archive.display())?;
+        with_archive(&archive, smp, options.oracle)?
+    } else {
+        let script = folder.join(format!("{}-smp{smp}.sh", suite.name));
+        std::fs::write(&script, script_of(suite, plan)).context(script.display())?;
+        with_own_root(&script, smp, options.oracle)?
+    };
+    command.env("OCHRE_ROOT", workspace::root());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().context("starting ./x run")?;
     let lines = lines_of(&mut child)?;
     let mut reader = Reader { suite, show: options.show, current: None, done: 0, rows };
     let mut limit = GRACE * 2;
@@ -79,14 +88,52 @@ fn boot(suite: &Suite, plan: &[Program], smp: u32, options: &Options, rows: &mut
     if booted { Ok(done) } else { fail(format!("the guest with {smp} processors did not come up")) }
 }
 
-fn start(archive: &Path, smp: u32, oracle: bool) -> Result<Child> {
+/// `./x run` with the guest's size; what it boots is added to it.
+fn run_command(smp: u32) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("this program")?);
-    command.args(["run", "--mem", "2G", "--smp", &smp.to_string(), "--initramfs"]).arg(archive);
+    command.args(["run", "--mem", "2G", "--smp", &smp.to_string()]);
+    Ok(command)
+}
+
+/// A guest that has nothing but a boot archive.
+fn with_archive(archive: &Path, smp: u32, oracle: bool) -> Result<Command> {
+    let mut command = run_command(smp)?;
+    command.arg("--initramfs").arg(archive);
     if oracle {
         command.args(["--kernel", "oracle", "--append", "rdinit=/init"]);
     }
-    command.env("OCHRE_ROOT", workspace::root()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.spawn().context("starting ./x run")
+    Ok(command)
+}
+
+/// A guest on this machine's root file system.
+fn with_own_root(script: &Path, smp: u32, oracle: bool) -> Result<Command> {
+    let mut command = run_command(smp)?;
+    if oracle {
+        command.args(["--kernel", "oracle"]);
+    }
+    for (name, value) in [("LC_ALL", "C"), ("TERM", "dumb"), ("TZ", "UTC0")] {
+        command.env(name, value);
+    }
+    command.args(["--", "/bin/bash"]).arg(script);
+    Ok(command)
+}
+
+/// The runner's work as a script, for modules of CPython's test suite.
+fn script_of(suite: &Suite, plan: &[Program]) -> String {
+    let outcomes = workspace::root().join("tests/conformance/outcomes.py");
+    let mut script = String::from("echo @@BOOT\n");
+    for Program { command, label } in plan {
+        script += &format!(
+            "echo; echo '@@START {suite} {label}'; export HOME=/tmp/{label}; mkdir -p $HOME; cd $HOME\n\
+             timeout {limit} /usr/bin/python3.11 '{outcomes}' test.{command} </dev/null\n\
+             status=$?; [ $status = 124 ] && end=timeout || end=exit=$status\n\
+             echo; echo \"@@END $end\"; cd /; rm -rf $HOME\n",
+            suite = suite.name,
+            limit = suite.limit.as_secs(),
+            outcomes = outcomes.display(),
+        );
+    }
+    script + "echo @@DONE\n"
 }
 
 fn lines_of(child: &mut Child) -> Result<Receiver<String>> {

@@ -65,7 +65,12 @@ pub fn run(options: &Options) -> Result<Tally> {
     if chosen.iter().all(|s| s.programs(options.program.as_deref()).is_empty()) && programs::present() {
         return fail("no program of these suites has such a name");
     }
-    programs::ensure()?;
+    if chosen.iter().any(|s| s.modules.is_empty()) {
+        programs::ensure()?;
+    }
+    if chosen.iter().any(|s| !s.modules.is_empty()) {
+        programs::ensure_python()?;
+    }
     qemu::ensure()?;
     image::ensure(!options.oracle)?;
     if options.oracle {

@@ -16,6 +16,9 @@ const SUITE: &str = "sid";
 /// What the build needs; the last two are for the guest itself.
 const PACKAGES: &str = "build-essential,gcc-multilib,libc6-dev-i386,libcap-dev,libnuma-dev,libmnl-dev,libpopt-dev,libssl-dev,pkgconf,rsync,xz-utils,gawk,bash-static,busybox-static";
 
+/// Where Debian puts CPython's test suite.
+const PYTHON_TESTS: &str = "/usr/lib/python3.11/test/test_asyncio";
+
 fn root() -> PathBuf {
     workspace::state().join("conformance/root")
 }
@@ -64,8 +67,23 @@ fn recipe() -> Result<String> {
     for file in ["build.sh", "testrun.c"] {
         text += &std::fs::read_to_string(folder.join(file)).context(file)?;
     }
-    let directories: Vec<String> = suites::read()?.into_iter().map(|s| s.directory).collect();
-    Ok(text + PACKAGES + &directories.join(" "))
+    Ok(text + PACKAGES + &directories()?.join(" "))
+}
+
+/// The directories of the kernel's source to build.
+fn directories() -> Result<Vec<String>> {
+    Ok(suites::read()?.into_iter().filter(|s| s.modules.is_empty()).map(|s| s.directory).collect())
+}
+
+/// Makes sure of CPython and its test suite, the release's own.
+pub fn ensure_python() -> Result<()> {
+    if Path::new(PYTHON_TESTS).is_dir() {
+        return Ok(());
+    }
+    let Some(release) = apt::codename() else {
+        return fail(format!("CPython's test suite is missing: no {PYTHON_TESTS}"));
+    };
+    apt::install("CPython's test suite", &["python3.11", "libpython3.11-testsuite"], &Lists::of_suite(&release, true)?)
 }
 
 fn make_root(lists: &Lists) -> Result<()> {
@@ -115,7 +133,7 @@ fn build(source: &Path) -> Result<()> {
     let script = "mount -t proc proc \"$1/proc\" && exec chroot \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(root()).args(["bash", "/w/build.sh"]).arg(source);
-    command.args(suites::read()?.iter().map(|s| s.directory.as_str()));
+    command.args(directories()?);
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LC_ALL", "C");
     let result = apt::quiet(&mut command);
     drop(progress);

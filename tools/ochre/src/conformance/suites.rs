@@ -24,6 +24,8 @@ pub struct Suite {
     pub skip: Vec<String>,
     /// Command lines its makefile does not list.
     pub add: Vec<String>,
+    /// Modules of CPython's test suite: there is no directory then.
+    pub modules: Vec<String>,
 }
 
 /// A program of a suite with its arguments.
@@ -43,6 +45,12 @@ impl Suite {
 
     /// What is to be run, as far as it was built.
     pub fn programs(&self, part: Option<&str>) -> Vec<Program> {
+        let commands = if self.modules.is_empty() { self.built() } else { self.modules.clone() };
+        let all = commands.into_iter().map(|command| Program { label: label(&command), command });
+        all.filter(|p| self.runs(&p.label, part)).collect()
+    }
+
+    fn built(&self) -> Vec<String> {
         let listed = std::fs::read_to_string(self.folder().join(".tests")).unwrap_or_default();
         let listed = listed.lines().filter_map(|l| l.strip_prefix("P ")).map(str::to_owned);
         let mut all: Vec<String> = listed.collect();
@@ -52,8 +60,7 @@ impl Suite {
                 all.push(command.clone());
             }
         }
-        let all = all.into_iter().map(|command| Program { label: label(&command), command });
-        all.filter(|p| self.runs(&p.label, part)).collect()
+        all
     }
 
     /// Whether the program of this label is among those that run.
@@ -92,6 +99,7 @@ fn one(line: &str) -> Result<Suite> {
             None if word == "fast" => suite.fast = true,
             Some(("limit", seconds)) => suite.limit = Duration::from_secs(seconds.parse().context(line)?),
             Some(("skip", names)) => suite.skip = names.split(',').map(str::to_owned).collect(),
+            Some(("modules", names)) => suite.modules = names.split(',').map(str::to_owned).collect(),
             Some(("add", command)) => suite.add.push(command.replace('+', " ")),
             _ => return fail(format!("suites.list: {word}: unknown word")),
         }

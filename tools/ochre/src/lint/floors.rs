@@ -5,7 +5,7 @@ use super::Crate;
 use std::path::Path;
 
 /// Floor of each folder, lowest first; `fs/*` stands for every crate in it.
-const FLOORS: [(&str, u32); 22] = [
+const FLOORS: &[(&str, u32)] = &[
     ("abi", 0),
     ("lib/*", 0),
     ("machine", 1),
