@@ -83,11 +83,20 @@ fn scan(cx: &Cx, which: &Which, options: WaitOptions) -> Option<Result<Report, E
             }
         }
     }
-    let Some((who, report)) = found else {
+    let Some((who, mut report)) = found else {
         return if any { None } else { Some(Err(Errno::ECHILD)) };
     };
     let exited = matches!(report.code, si::CLD_EXITED | si::CLD_KILLED | si::CLD_DUMPED);
-    if exited && !options.contains(WaitOptions::NOWAIT) {
+    if !exited {
+        // Looking at memory may sleep, and letting go of it.
+        drop(tree);
+        let process = match &who {
+            Found::Child(child) => child,
+            Found::Tracee(task) => task.process(),
+        };
+        report.usage = process.sum();
+        report.usage.add(&process.children_sum());
+    } else if !options.contains(WaitOptions::NOWAIT) {
         match who {
             Found::Child(child) => {
                 let own = child.usage().dead_threads;
@@ -140,8 +149,12 @@ fn look(me: &Process, child: &Arc<Process>, options: WaitOptions, traced: Traced
     let keep = options.contains(WaitOptions::NOWAIT);
     let life = child.life();
     let make = |status: i32, code: i32, value: i32| {
-        let mut usage = if life == Life::Zombie { child.usage().dead_threads } else { child.sum() };
-        usage.add(&child.children_sum());
+        // That of running processes is filled in without the locks.
+        let mut usage = Sum::default();
+        if life == Life::Zombie {
+            usage = child.usage().dead_threads;
+            usage.add(&child.children_sum());
+        }
         let uid = if life == Life::Zombie { child.last_cred().uid } else { child.cred().uid };
         let pid = child.number().nr_in(me.number().ns());
         Some(Report { pid, uid, status, code, value, usage })

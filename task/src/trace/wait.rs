@@ -5,6 +5,7 @@ use crate::exit::Reaped;
 use crate::ns::PidNamespace;
 use crate::process::{Life, Process};
 use crate::tree::Tree;
+use crate::usage::Sum;
 use crate::wait::{Report, Which, ended};
 use crate::{Cx, Task};
 use abi::signal::si;
@@ -52,18 +53,16 @@ pub(crate) fn eligible(cx: &Cx, task: &Arc<Task>, which: &Which, options: WaitOp
 pub(crate) fn look(ns: &PidNamespace, task: &Arc<Task>, options: WaitOptions) -> Option<Report> {
     let process = task.process();
     let mut state = task.trace()?.lock();
-    let usage = || {
-        let mut usage = process.sum();
-        usage.add(&process.children_sum());
-        usage
-    };
     let exited = match state.dead {
         None if task.is_leader() && process.life() == Life::Zombie && !process.is_held() => Some(process.exit_status()),
         dead => dead,
     };
     if let Some(status) = exited {
+        drop(state);
+        let mut usage = process.usage().dead_threads;
+        usage.add(&process.children_sum());
         let (code, value) = ended(status);
-        let report = Report { pid: task.nr_in(ns), uid: task.cred().uid, status, code, value, usage: usage() };
+        let report = Report { pid: task.nr_in(ns), uid: task.cred().uid, status, code, value, usage };
         return options.contains(WaitOptions::EXITED).then_some(report);
     }
     if state.listening {
@@ -74,7 +73,7 @@ pub(crate) fn look(ns: &PidNamespace, task: &Arc<Task>, options: WaitOptions) ->
     stop.fresh = options.contains(WaitOptions::NOWAIT);
     drop(state);
     let (pid, uid) = (task.nr_in(ns), task.cred().uid);
-    Some(Report { pid, uid, status: stopped_by(value), code: si::CLD_TRAPPED, value, usage: usage() })
+    Some(Report { pid, uid, status: stopped_by(value), code: si::CLD_TRAPPED, value, usage: Sum::default() })
 }
 
 /// The tracer has been told of the end of a tracee: it is its parent's again, or gone.
