@@ -12,6 +12,7 @@ pub mod ipc;
 pub mod mman;
 pub mod mount;
 pub mod personality;
+pub mod pidfd;
 pub mod poll;
 pub mod prctl;
 pub mod ptrace;

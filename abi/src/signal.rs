@@ -154,6 +154,8 @@ bitflags::bitflags! {
         const UNSUPPORTED = 0x400;
         /// Keep the tag bits in `si_addr`.
         const EXPOSE_TAGBITS = 0x800;
+        /// The kernel's own: the action is final, nobody may change it or hear of the signal before it acts.
+        const IMMUTABLE = 0x0080_0000;
         /// `sa_restorer` is set.
         const RESTORER = 0x0400_0000;
         /// Run on the alternate stack.

@@ -168,4 +168,5 @@ pub mod magic {
     pub const V9FS: u64 = 0x0102_1997;
     pub const MQUEUE: u64 = 0x1980_0202;
     pub const OVERLAYFS: u64 = 0x794c_7630;
+    pub const PIDFS: u64 = 0x5049_4446;
 }

@@ -20,7 +20,7 @@ pub fn nofile(cx: &Cx) -> u32 {
     u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX)
 }
 
-fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
+pub(crate) fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
     cx.files().install(file, cloexec, nofile(cx))
 }
 

@@ -1,9 +1,10 @@
 //! Processes: making, ending, waiting, groups and sessions, limits, usage.
 
 use abi::Errno;
+use abi::fcntl::OpenFlags;
 use abi::resource::{Resource, Rlimit, Rusage, prio, who};
 use abi::sched::{CLONE_ARGS_SIZE_VER0, CLONE_ARGS_SIZE_VER2, CSIGNAL, CloneArgs, CloneFlags};
-use abi::signal::{SigInfo, Signal, si};
+use abi::signal::Signal;
 use abi::wait::{WaitOptions, id_type};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -168,12 +169,16 @@ pub fn waitid(
         id_type::PID if id > 0 => Which::Pid(cx.global_of(id).ok_or(Errno::ECHILD)?),
         id_type::PGID if id > 0 => Which::Group(cx.global_of(id).ok_or(Errno::ECHILD)?),
         id_type::PGID if id == 0 => Which::Group(cx.process().group().pgid()),
-        id_type::PIDFD if id >= 0 => pidfd::with(cx, id, |named, file| {
-            nonblock = file.is_nonblocking();
-            Ok(Which::Process(named.process().clone()))
-        })?,
+        id_type::PIDFD if id >= 0 => {
+            let (identity, flags) = pidfd::get(cx, id)?;
+            nonblock = flags.contains(OpenFlags::NONBLOCK);
+            // A reaped process and a thread are nobody's children.
+            let child = identity.process().filter(|p| p.pid() == identity.number());
+            Which::Process(child.ok_or(Errno::ECHILD)?)
+        }
         _ => return Err(Errno::EINVAL),
     };
+    nonblock &= !options.contains(WaitOptions::NOHANG);
     if nonblock {
         options |= WaitOptions::NOHANG;
     }
@@ -362,77 +367,4 @@ pub(crate) fn priority_targets(cx: &Cx, which: i32, who: i32) -> Result<alloc::v
         }
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// pidfd_open(2)
-pub fn pidfd_open(cx: &mut Cx, pid: i32, flags: u32) -> Result<i32, Errno> {
-    const NONBLOCK: u32 = 0o4000;
-    const THREAD: u32 = 0o200;
-    if flags & !(NONBLOCK | THREAD) != 0 || pid <= 0 {
-        return Err(Errno::EINVAL);
-    }
-    pidfd::open(cx, pid, flags & THREAD != 0, flags & NONBLOCK != 0)
-}
-
-/// pidfd_send_signal(2)
-pub fn pidfd_send_signal(cx: &mut Cx, fd: i32, sig: i32, info: UserPtr<SigInfo>, flags: u32) -> Result<(), Errno> {
-    const THREAD: u32 = 1;
-    const THREAD_GROUP: u32 = 2;
-    const PROCESS_GROUP: u32 = 4;
-    if flags & !(THREAD | THREAD_GROUP | PROCESS_GROUP) != 0 || flags.count_ones() > 1 {
-        return Err(Errno::EINVAL);
-    }
-    pidfd::with(cx, fd, |named, _| {
-        let scope = match flags {
-            0 if named.thread().is_some() => THREAD,
-            0 => THREAD_GROUP,
-            f => f,
-        };
-        let code = if scope == THREAD { si::TKILL } else { si::USER };
-        let given = info.non_null().map(|p| p.read(cx.mm())).transpose()?;
-        if let Some(g) = &given {
-            if g.signo != sig {
-                return Err(Errno::EINVAL);
-            }
-            let to_self = Arc::ptr_eq(named.process(), cx.process());
-            if (g.code >= 0 || g.code == si::TKILL) && !to_self {
-                return Err(Errno::EPERM);
-            }
-        }
-        let signal = crate::signal::signal_or_probe(sig)?;
-        let task = named.task()?;
-        let me = (cx.process().nr() as u32, cx.cred().uid);
-        let make = |s| given.unwrap_or(SigInfo::user(s, code, me.0, me.1));
-        let members = if scope == PROCESS_GROUP {
-            named.process().group().members()
-        } else {
-            alloc::vec![named.process().clone()]
-        };
-        let mut result = Err(Errno::ESRCH);
-        for p in &members {
-            let sent = task::signal::send::may_send(cx.process(), cx.cred(), p, signal).and_then(|()| match signal {
-                None => Ok(()),
-                Some(s) if scope == THREAD => task::signal::send_task(&task, s, &make(s)),
-                Some(s) => task::signal::send_process(p, s, &make(s)),
-            });
-            if sent.is_ok() || result.is_err() {
-                result = sent;
-            }
-        }
-        result
-    })
-}
-
-/// pidfd_getfd(2)
-pub fn pidfd_getfd(cx: &mut Cx, fd: i32, target: i32, flags: u32) -> Result<i32, Errno> {
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let file = pidfd::with(cx, fd, |named, _| {
-        let task = named.task()?;
-        may_access(cx, &task, Mode::Attach, Creds::Real)?;
-        task.files().ok_or(Errno::ESRCH)?.get_any(target)
-    })?;
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
-    cx.files().install(file, true, limit)
 }

@@ -34,8 +34,9 @@ pub fn rt_sigaction(
     let was = match new {
         None => cx.process().sig().hand.get(sig),
         Some(_) if SigSet::UNBLOCKABLE.has(sig) => return Err(Errno::EINVAL),
+        Some(_) if cx.process().sig().hand.get(sig).flags().contains(SaFlags::IMMUTABLE) => return Err(Errno::EINVAL),
         Some(mut action) => {
-            action.flags = (action.flags() - SaFlags::UNSUPPORTED).bits();
+            action.flags = (action.flags() - SaFlags::UNSUPPORTED - SaFlags::IMMUTABLE).bits();
             action.mask = action.mask.minus(SigSet::UNBLOCKABLE);
             set_action(cx, sig, action)
         }

@@ -8,7 +8,7 @@ use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::trace::{self, link, report};
 use crate::tree::{self, Tree};
-use crate::{Cx, cgroup, futex, jobs, usage, wait, work};
+use crate::{Cx, cgroup, futex, jobs, pidfd, usage, wait, work};
 use abi::futex::BITSET_MATCH_ANY;
 use abi::ptrace::Event;
 use abi::signal::{SigInfo, Signal, si};
@@ -74,7 +74,9 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
             parent_thread_gone(&process, &task);
             leave_tree(&mut tree, &task, status)
         };
-        drop(gone);
+        if let Some(task) = gone {
+            pidfd::thread_gone(&task, status);
+        }
     }
 }
 
@@ -125,11 +127,11 @@ fn end_process(process: &Arc<Process>, last: &Arc<Task>, status: i32) {
         dead.extend(announce(&mut tree, process));
         (gone, dead)
     };
-    process.exit_wait.wake_all();
-    for (p, _) in &dead {
-        p.exit_wait.wake_all();
+    if let Some(thread) = gone {
+        pidfd::thread_gone(&thread, status);
     }
-    drop((gone, dead));
+    process.tell_watchers();
+    drop(dead);
 }
 
 /// The number of a thread that has ended is free, unless it leads its group or a tracer is still to ask about it.
@@ -188,7 +190,9 @@ pub(crate) fn reap(tree: &mut SpinGuard<'_, Tree>, process: &Arc<Process>) -> Re
         parent.family().children.retain(|c| !Arc::ptr_eq(c, process));
     }
     tree.remove_process(process);
-    (process.clone(), tree.remove_task(process.pid()))
+    let last = tree.remove_task(process.pid());
+    process.keep_end(last.as_ref());
+    (process.clone(), last)
 }
 
 /// Takes out all children that have ended. For the first process of a pid namespace that ends itself.
@@ -205,7 +209,11 @@ fn notify_parent(process: &Arc<Process>) -> bool {
         (family.parent.upgrade(), family.exit_signal)
     };
     let Some(parent) = parent else { return true };
-    let (vanish, tell) = if exit_signal == Some(Signal::CHLD) { parent.sig().hand.child_exit() } else { (false, true) };
+    let (vanish, tell) = match exit_signal {
+        _ if process.autoreap.load(Relaxed) => (true, false),
+        Some(Signal::CHLD) => parent.sig().hand.child_exit(),
+        _ => (false, true),
+    };
     if let Some(sig) = exit_signal.filter(|_| tell) {
         tell_of_end(&parent, sig, process.number().nr_in(parent.number().ns()), process, process.exit_status());
     }

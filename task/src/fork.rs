@@ -13,6 +13,7 @@ use crate::trace::{link, report};
 use crate::users::UserCounts;
 use crate::{pidfd, rseq, run, seccomp, tree, work};
 use abi::Errno;
+use abi::fcntl::OpenFlags;
 use abi::ptrace::Event;
 use abi::resource::Resource;
 use abi::sched::CloneFlags;
@@ -51,9 +52,6 @@ pub struct Request {
     pub cgroup: Option<i32>,
 }
 
-/// Flags that would make something this kernel does not have.
-const UNSUPPORTED: CloneFlags = CloneFlags::AUTOREAP.union(CloneFlags::PIDFD_AUTOKILL);
-
 /// The rules on combinations of flags, in Linux's order.
 pub fn check(req: &Request, caller_is_init: bool) -> Result<(), Errno> {
     use CloneFlags as F;
@@ -65,13 +63,27 @@ pub fn check(req: &Request, caller_is_init: bool) -> Result<(), Errno> {
         || (f.contains(F::PARENT) && caller_is_init)
         || (f.contains(F::THREAD) && f.intersects(F::NEWUSER | F::NEWPID))
         || f.contains(F::SIGHAND | F::CLEAR_SIGHAND)
-        || f.contains(F::PIDFD | F::DETACHED);
-    if bad || f.intersects(UNSUPPORTED) { Err(Errno::EINVAL) } else { Ok(()) }
+        || f.contains(F::PIDFD | F::DETACHED)
+        || (f.contains(F::AUTOREAP) && (f.intersects(F::THREAD | F::PARENT) || req.exit_signal.is_some()))
+        || f.contains(F::NNP | F::THREAD)
+        || (f.contains(F::PIDFD_AUTOKILL) && !f.contains(F::PIDFD | F::AUTOREAP));
+    if bad { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// Makes a child of the calling thread; gives its id.
 pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
     check(req, cx.process().is_init())?;
+    if req.flags.contains(CloneFlags::PARENT) && cx.process().autoreap.load(Relaxed) {
+        return Err(Errno::EINVAL);
+    }
+    // Without no_new_privs the child could become one that the caller may not kill.
+    let cred = cx.cred();
+    if req.flags.contains(CloneFlags::PIDFD_AUTOKILL)
+        && !req.flags.contains(CloneFlags::NNP)
+        && !cred.capable_in(&cred.user_ns, Cap::SysAdmin)
+    {
+        return Err(Errno::EPERM);
+    }
     // What was sent to the parent before the fork is not for the child: it is delivered first.
     if cx.task.work.has(work::SIGNAL | work::FREEZE) {
         return Err(Errno::ERESTARTNOINTR);
@@ -245,7 +257,9 @@ fn tell_parent(cx: &Cx, req: &Request, tid: i32, task: &Arc<Task>) -> Result<Opt
     let f = req.flags;
     let mut pidfd = None;
     if f.contains(CloneFlags::PIDFD) {
-        let fd = pidfd::install(cx, task, f.contains(CloneFlags::THREAD), false)?;
+        let kind = if f.contains(CloneFlags::THREAD) { pidfd::THREAD } else { OpenFlags::empty() };
+        let autokill = f.contains(CloneFlags::PIDFD_AUTOKILL);
+        let fd = pidfd::install(cx, &pidfd::Identity::of_task(task)?, kind, autokill)?;
         if let Err(e) = cx.mm().write_bytes(VirtAddr(req.pidfd), fd.as_bytes()) {
             let _ = cx.files().close(fd);
             return Err(e);
@@ -305,6 +319,7 @@ fn child_process(cx: &Cx, req: &Request, number: &Pid) -> Process {
     child.dumpable.store(me.dumpable.load(Relaxed), Relaxed);
     child.oom_score_adj.store(me.oom_score_adj.load(Relaxed), Relaxed);
     child.thp_disable.store(me.thp_disable.load(Relaxed), Relaxed);
+    child.autoreap.store(f.contains(CloneFlags::AUTOREAP), Relaxed);
     child.under_subreaper.store(me.subreaper.load(Relaxed) || me.under_subreaper.load(Relaxed), Relaxed);
     child
 }

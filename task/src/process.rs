@@ -2,6 +2,7 @@
 
 use crate::limits::Limits;
 use crate::pid::Pid;
+use crate::pidfd::Identity;
 use crate::signal::hand::SigHand;
 use crate::signal::queue::Pending;
 use crate::task::Task;
@@ -13,7 +14,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
-use machine::sync::{SpinGuard, SpinLock};
+use machine::sync::{Once, SpinGuard, SpinLock};
 use sched::WaitQueue;
 use smallvec::SmallVec;
 use vfs::{Cred, File, UserNamespace};
@@ -123,8 +124,8 @@ pub struct Process {
     sig: SpinLock<SigState>,
     /// Its waits for children sleep here.
     pub child_wait: WaitQueue,
-    /// Woken when it has exited, and when it has been reaped (pidfd poll).
-    pub exit_wait: WaitQueue,
+    /// What pidfds of it name, once there was one.
+    pub(crate) pidfs: Once<Arc<Identity>>,
     /// Readers of signalfds, told of every signal that is queued.
     pub(crate) signal_wait: WaitQueue,
     /// Its stopped threads sleep here, and an execve waiting for the others to end.
@@ -146,6 +147,8 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// An ancestor is a subreaper.
     pub under_subreaper: AtomicBool,
+    /// It never becomes a zombie and tells nobody of its end (CLONE_AUTOREAP).
+    pub(crate) autoreap: AtomicBool,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicU8,
     /// How much the OOM killer likes it, -1000 to 1000.
@@ -204,7 +207,7 @@ impl Process {
                 tell_parent: None,
             }),
             child_wait: WaitQueue::new(),
-            exit_wait: WaitQueue::new(),
+            pidfs: Once::new(),
             signal_wait: WaitQueue::new(),
             stop_wait: WaitQueue::new(),
             held: AtomicUsize::new(0),
@@ -217,6 +220,7 @@ impl Process {
             last_cred: SpinLock::new(None),
             subreaper: AtomicBool::new(false),
             under_subreaper: AtomicBool::new(false),
+            autoreap: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
             oom_score_adj: AtomicI32::new(0),
             thp_disable: AtomicU8::new(0),

@@ -69,6 +69,8 @@ pub struct Task {
     pub entry: Work,
     /// What seccomp lets it call.
     pub seccomp: crate::seccomp::Seccomp,
+    /// What pidfds of it name, once there was one, while it is not the leader.
+    pub(crate) pidfs: SpinLock<Option<Arc<crate::pidfd::Identity>>>,
     tid: AtomicI32,
     /// The number in its own pid namespace.
     nr: AtomicI32,
@@ -126,6 +128,7 @@ impl Task {
             work: Work::new(),
             entry: Work::new(),
             seccomp: crate::seccomp::Seccomp::default(),
+            pidfs: SpinLock::new(None),
             tid: AtomicI32::new(number.global()),
             nr: AtomicI32::new(number.nr()),
             process,

@@ -103,13 +103,11 @@ fn scan(cx: &Cx, which: &Which, options: WaitOptions) -> Option<Result<Report, E
                 me.usage().add_child(&own, &child.children_sum());
                 let gone = exit::reap(&mut tree, &child);
                 drop(tree);
-                child.exit_wait.wake_all();
                 drop(gone);
             }
             Found::Tracee(task) => {
                 let gone = trace::release(&mut tree, &task);
                 drop(tree);
-                task.process().exit_wait.wake_all();
                 drop(gone);
             }
         }

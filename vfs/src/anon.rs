@@ -11,7 +11,7 @@ use crate::fileops::FileOps;
 use crate::inode::{Inode, InodeBase, next_ino};
 use crate::mount::{MntFlags, Mount};
 use crate::path::Path;
-use crate::superblock::{SbFlags, StatFs, SuperBlock, SuperOps};
+use crate::superblock::{Export, SbFlags, StatFs, SuperBlock, SuperOps};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::stat::magic;
@@ -20,11 +20,17 @@ use alloc::sync::Arc;
 use core::any::Any;
 use machine::sync::Once;
 
-struct PseudoOps(u64);
+struct PseudoOps {
+    magic: u64,
+    export: Option<&'static dyn Export>,
+}
 
 impl SuperOps for PseudoOps {
     fn statfs(&self) -> Result<StatFs, Errno> {
-        Ok(StatFs { magic: self.0, bsize: 4096, namelen: 255, ..StatFs::default() })
+        Ok(StatFs { magic: self.magic, bsize: 4096, namelen: 255, ..StatFs::default() })
+    }
+    fn export(&self) -> Option<&dyn Export> {
+        self.export
     }
 }
 
@@ -37,8 +43,14 @@ pub struct PseudoFs {
 impl PseudoFs {
     /// A new one.
     pub fn new(name: &'static str, magic: u64) -> PseudoFs {
-        let sb =
-            SuperBlock::new(name, SbFlags::INTERNAL | SbFlags::NODEV | SbFlags::NOEXEC, Box::new(PseudoOps(magic)));
+        PseudoFs::build(name, PseudoOps { magic, export: None })
+    }
+    /// A new one whose inodes have file handles.
+    pub fn exported(name: &'static str, magic: u64, export: &'static dyn Export) -> PseudoFs {
+        PseudoFs::build(name, PseudoOps { magic, export: Some(export) })
+    }
+    fn build(name: &'static str, ops: PseudoOps) -> PseudoFs {
+        let sb = SuperBlock::new(name, SbFlags::INTERNAL | SbFlags::NODEV | SbFlags::NOEXEC, Box::new(ops));
         let root: Arc<dyn Inode> = Arc::new(AnonInode::new(&sb, 0o040555));
         let mnt = Mount::new(sb.root_dentry(&root), name.as_bytes(), MntFlags::INTERNAL | MntFlags::NOATIME);
         PseudoFs { sb, mnt }
@@ -46,6 +58,10 @@ impl PseudoFs {
     /// The instance, for the inodes that live in it.
     pub fn sb(&self) -> &Arc<SuperBlock> {
         &self.sb
+    }
+    /// Its root.
+    pub fn root(&self) -> Path {
+        Path { mnt: self.mnt.clone(), dentry: self.mnt.root().clone() }
     }
     /// A place for `inode`. `numbered`: shown as `name:[inode number]`, else as `name`.
     pub fn place(&self, inode: Arc<dyn Inode>, name: &[u8], numbered: bool) -> Path {

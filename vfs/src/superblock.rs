@@ -5,13 +5,16 @@
 
 use crate::attr::makedev;
 use crate::caller::Caller;
+use crate::cred::Cred;
 use crate::dentry::Dentry;
+use crate::file::File;
 use crate::fscontext::Dirs;
 use crate::inode::Inode;
 use crate::path::Path;
 use crate::user_ns::UserNamespace;
 use crate::walk::{self, Start};
 use abi::Errno;
+use abi::fcntl::OpenFlags;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -80,6 +83,51 @@ pub trait SuperOps: Send + Sync + Any {
     }
     /// The last mount is gone.
     fn shutdown(&self) {}
+    /// How its inodes become file handles and back, if they do.
+    fn export(&self) -> Option<&dyn Export> {
+        None
+    }
+}
+
+/// Bytes of the largest file handle (`MAX_HANDLE_SZ`).
+pub const MAX_HANDLE: usize = 128;
+
+/// A file handle: a name for an inode that outlives its paths and descriptors (name_to_handle_at(2)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handle {
+    kind: i32,
+    bytes: arrayvec::ArrayVec<u8, MAX_HANDLE>,
+}
+
+impl Handle {
+    /// A handle of the file system's own kind; bytes beyond [`MAX_HANDLE`] are left out.
+    pub fn new(kind: i32, bytes: &[u8]) -> Handle {
+        Handle { kind, bytes: bytes.iter().copied().take(MAX_HANDLE).collect() }
+    }
+    /// Its kind (`handle_type`).
+    pub fn kind(&self) -> i32 {
+        self.kind
+    }
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// File handles of one instance.
+pub trait Export: Send + Sync {
+    /// The handle of an inode; `None` when it has none.
+    fn encode(&self, inode: &Arc<dyn Inode>) -> Option<Handle>;
+    /// Who may open handles with these flags; `None` for the general rule (CAP_DAC_READ_SEARCH).
+    fn permission(&self, _flags: OpenFlags) -> Option<Result<(), Errno>> {
+        None
+    }
+    /// The place a handle names; `None` when it is no longer (or never was) valid.
+    fn decode(&self, handle: &Handle) -> Option<Path>;
+    /// Opens what a handle led to in a way of its own.
+    fn open(&self, _path: &Path, _flags: OpenFlags, _cred: &Arc<Cred>) -> Option<Arc<File>> {
+        None
+    }
 }
 
 /// One instance of a file system.

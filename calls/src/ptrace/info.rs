@@ -3,6 +3,7 @@
 use super::{check_set_size, read_siginfo, write_siginfo};
 use abi::Errno;
 use abi::ptrace::*;
+use abi::seccomp::{FilterFlags, SockFilter, mode};
 use abi::signal::{AUDIT_ARCH_X86_64, SIGINFO_SIZE, SigSet};
 use alloc::sync::Arc;
 use machine::VirtAddr;
@@ -10,7 +11,8 @@ use mm::UserPtr;
 use task::sud::{self, Sud};
 use task::trace::Stop;
 use task::trace::control::{in_stop, run_on};
-use task::{Cx, Task, entry};
+use task::{Cx, Task, entry, seccomp};
+use vfs::Cap;
 use zerocopy::{FromZeros, IntoBytes};
 
 const TRAP: i32 = 5;
@@ -64,9 +66,45 @@ pub fn request(cx: &mut Cx, task: &Arc<Task>, request: i64, addr: u64, data: Vir
             let new = Sud::parse(c.mode, c.offset, c.len, c.selector)?;
             run_on(cx, task, move |cx| sud::set(cx, new))?;
         }
+        PTRACE_SECCOMP_GET_FILTER => return seccomp_filter(cx, task, addr, data),
+        PTRACE_SECCOMP_GET_METADATA => return seccomp_metadata(cx, task, addr, data),
         _ => return Err(Errno::EIO),
     }
     Ok(0)
+}
+
+/// Filters are shown to the privileged who are under none themselves.
+fn may_see_filters(cx: &Cx) -> Result<(), Errno> {
+    let free = cx.task.seccomp.mode() == mode::DISABLED && cx.cred().capable(Cap::SysAdmin);
+    if free { Ok(()) } else { Err(Errno::EACCES) }
+}
+
+/// Number of instructions of a filter, and the instructions if `to` is not NULL.
+fn seccomp_filter(cx: &Cx, task: &Task, nth: u64, to: VirtAddr) -> Result<i64, Errno> {
+    may_see_filters(cx)?;
+    let (source, _) = seccomp::nth_filter(task, nth)?;
+    if to.0 != 0 {
+        let out = UserPtr::<SockFilter>::new(to);
+        for (i, f) in source.iter().enumerate() {
+            out.at(i).write(cx.mm(), &SockFilter { code: f.code, jt: f.jt, jf: f.jf, k: f.k })?;
+        }
+    }
+    Ok(source.len() as i64)
+}
+
+/// The flags a filter was installed with; the caller's structure says which filter.
+fn seccomp_metadata(cx: &Cx, task: &Task, size: u64, at: VirtAddr) -> Result<i64, Errno> {
+    may_see_filters(cx)?;
+    let size = size.min(16) as usize;
+    if size < 8 {
+        return Err(Errno::EINVAL);
+    }
+    let nth: u64 = UserPtr::new(at).read(cx.mm())?;
+    let (_, logs) = seccomp::nth_filter(task, nth)?;
+    let flags = if logs { FilterFlags::LOG } else { FilterFlags::empty() };
+    let out = [nth, u64::from(flags.bits())];
+    cx.mm().write_bytes(at, out.as_bytes().get(..size).unwrap_or_default())?;
+    Ok(size as i64)
 }
 
 fn check_config_size(size: u64) -> Result<(), Errno> {

@@ -57,6 +57,7 @@ static HOOKS: Once<Hooks> = Once::new();
 /// Makes `proc` known to mount(2).
 pub fn init(hooks: Hooks) {
     let _ = HOOKS.set(hooks);
+    task::pidfd::set_of_directory(pid::process_of);
     vfs::register_fs(&ProcType);
 }
 

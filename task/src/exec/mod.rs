@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::signal::{hand, send};
 use crate::task::Task;
 use crate::trace::{link, report};
-use crate::{Cx, exit, rseq, sud, task, trace, tree};
+use crate::{Cx, exit, pidfd, rseq, sud, task, trace, tree};
 use abi::Errno;
 use abi::auxv::*;
 use abi::personality;
@@ -238,6 +238,7 @@ fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
             if let Some(tracer) = old_leader.as_ref().and_then(link::forget) {
                 tracer.process().child_wait.wake_all();
             }
+            pidfd::renamed(me, process.exit_status());
         }
     }
     drop(old_leader);

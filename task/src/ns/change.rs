@@ -132,11 +132,11 @@ pub fn setns(cx: &mut Cx, fd: i32, flags: i32) -> Result<(), Errno> {
             return Err(Errno::EINVAL);
         }
         join(cx, &mut plan, ns)?;
-    } else if file.ops_as::<pidfd::PidFd>().is_some() {
+    } else if let Some(named) = file.ops_as::<pidfd::PidFd>() {
         let known = CloneFlags::NAMESPACES.difference(CloneFlags::EMPTY_MNTNS);
         let mask = CloneFlags::from_bits(u64::from(flags as u32)).filter(|f| known.contains(*f) && !f.is_empty());
         let mask = mask.ok_or(Errno::EINVAL)?;
-        let target = pidfd::with(cx, fd, |named, _| named.task())?;
+        let target = named.identity().task().ok_or(Errno::ESRCH)?;
         access::may_access(cx, &target, access::Mode::Read, access::Creds::Real)?;
         // In the order in which namespaces are made: the user namespace decides over the others.
         for kind in ORDER.into_iter().filter(|k| mask.bits() & k.clone_flag() != 0) {

@@ -4,11 +4,14 @@ use super::filter::PROBES;
 use super::{Filter, log, notify};
 use crate::Cx;
 use crate::signal::{deliver, force};
+use crate::trace::report;
 use abi::Errno;
+use abi::ptrace::Event;
 use abi::seccomp::{SeccompData, action, mode};
 use abi::signal::{AUDIT_ARCH_X86_64, SigInfo, Signal, si};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use sched::Flags;
 
 /// What becomes of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +32,7 @@ pub fn check(cx: &mut Cx) -> Verdict {
     }
     match &cx.seccomp.filter {
         Some(f) if f.always_allowed(cx.user.regs.orig_rax as u32) => Verdict::Allow,
+        _ if report::suspends_seccomp(cx) => Verdict::Allow,
         Some(f) => {
             let filter = f.clone();
             judge(cx, &filter, false)
@@ -96,7 +100,12 @@ fn judge(cx: &mut Cx, filter: &Arc<Filter>, again: bool) -> Verdict {
             force(cx, Signal::SYS, &info(&data, value));
         }
         action::TRACE if again => return Verdict::Allow,
-        action::TRACE => set_result(cx, Errno::ENOSYS.to_ret()),
+        action::TRACE => {
+            set_result(cx, Errno::ENOSYS.to_ret());
+            if report::wants(cx, Event::Seccomp) {
+                return ask_tracer(cx, filter, value);
+            }
+        }
         action::USER_NOTIF => {
             let answer = match matched.and_then(|f| f.notifier()) {
                 Some(notifier) => notify::ask(cx, notifier, &data),
@@ -114,6 +123,17 @@ fn judge(cx: &mut Cx, filter: &Arc<Filter>, again: bool) -> Verdict {
     }
     log::tell(cx, what, 0, matched.is_some_and(|f| f.logs()));
     Verdict::Skip
+}
+
+/// Stops for the tracer, who may change the call or skip it; what he leaves is judged again.
+fn ask_tracer(cx: &mut Cx, filter: &Arc<Filter>, value: u32) -> Verdict {
+    report::event(cx, Event::Seccomp, value.into());
+    let dies = cx.task.thread().is_some_and(|t| t.flags() & Flags::FATAL != 0);
+    // Death may have come without the tracer having seen the stop: the call he wanted to change does not run.
+    if dies || (cx.user.regs.orig_rax as i32) < 0 {
+        return Verdict::Skip;
+    }
+    judge(cx, filter, true)
 }
 
 fn set_result(cx: &mut Cx, result: i64) {

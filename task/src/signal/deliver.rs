@@ -2,6 +2,7 @@
 
 use super::hand::{Default, default_action};
 use super::{frame, mask, send, stop};
+use crate::process::SigState;
 use crate::trace::{self, report};
 use crate::{Cx, cgroup, tree, work};
 use abi::Errno;
@@ -124,7 +125,7 @@ fn next_action(cx: &mut Cx) -> Step {
         mask::recalculate(&cx.task, &state);
         return Step::None;
     };
-    if taken.info.signo != i32::from(Signal::KILL.number()) && cx.task.is_traced() {
+    if taken.info.signo != i32::from(Signal::KILL.number()) && cx.task.is_traced() && !is_final(&state, &taken.info) {
         drop(state);
         let Some(chosen) = report::signal(cx, taken) else { return Step::Again };
         taken = chosen;
@@ -167,6 +168,11 @@ fn next_action(cx: &mut Cx) -> Step {
         report(cx, sig);
     }
     Step::Exit(status)
+}
+
+/// The kernel ends the process by this signal.
+fn is_final(state: &SigState, info: &SigInfo) -> bool {
+    Signal::from_raw(info.signo).is_some_and(|sig| state.hand.get(sig).flags().contains(SaFlags::IMMUTABLE))
 }
 
 /// A program dies of its own fault: a line for the log, but no more than a few a second.
@@ -248,13 +254,12 @@ pub fn force(cx: &Cx, sig: Signal, info: &SigInfo) {
 
 /// Ends the process by `sig` whatever it does on that signal.
 pub fn force_exit(cx: &Cx, sig: Signal) {
-    cx.process().sig().hand.set(sig, SigAction::default());
-    force(cx, sig, &SigInfo::kernel(sig));
+    force_default(cx, sig, &SigInfo::kernel(sig));
 }
 
-/// Like [`force`], but no handler runs: the process ends.
+/// Like [`force`], but no handler runs and no tracer hears of it first: the process ends.
 pub(crate) fn force_default(cx: &Cx, sig: Signal, info: &SigInfo) {
-    cx.process().sig().hand.set(sig, SigAction::default());
+    cx.process().sig().hand.set(sig, SigAction { flags: SaFlags::IMMUTABLE.bits(), ..SigAction::default() });
     cx.task.blocked.store(cx.task.blocked().without(sig).0, Ordering::Relaxed);
     force(cx, sig, info);
 }

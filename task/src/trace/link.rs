@@ -7,7 +7,7 @@ use crate::exit::{self, Reaped};
 use crate::process::Life;
 use crate::signal::{send, send_process, send_task};
 use crate::tree::{self, Tree};
-use crate::{Cx, Task, entry, work};
+use crate::{Cx, Task, entry, pidfd, work};
 use abi::Errno;
 use abi::ptrace::Options;
 use abi::signal::{SigInfo, Signal};
@@ -178,8 +178,9 @@ pub(crate) fn let_go(tree: &mut SpinGuard<'_, Tree>, task: &Arc<Task>, tracer: &
     let process = task.process();
     let died = task.trace().and_then(|t| t.lock().dead.take());
     let mut gone = Vec::new();
-    if died.is_some() {
+    if let Some(status) = died {
         let last = tree.remove_task(task.tid());
+        pidfd::thread_gone(task, status);
         gone.push((process.clone(), last));
         let was_last = process.release_held();
         process.stop_wait.wake_all();

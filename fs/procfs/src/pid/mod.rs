@@ -217,6 +217,14 @@ impl Subject {
     }
 }
 
+/// The process that an open `/proc/PID` stands for, if it still exists.
+pub fn process_of(file: &File) -> Option<Result<Arc<Process>, Errno>> {
+    match &file.inode().as_any().downcast_ref::<Node>()?.what {
+        What::PidDir(subject, PidDir::Process) => Some(subject.process()),
+        _ => None,
+    }
+}
+
 /// Names and types of the fixed entries of a process's or thread's directory.
 pub fn entries(dir: PidDir) -> impl Iterator<Item = (&'static str, FileType)> {
     let files = ENTRIES.iter().filter(move |e| dir == PidDir::Process || !e.whole_only);
