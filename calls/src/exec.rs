@@ -5,7 +5,7 @@ use abi::fcntl::AT_FDCWD;
 use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use machine::VirtAddr;
+use machine::{PAGE_SIZE, VirtAddr};
 use mm::{PathBuf, UserCStr, UserPtr};
 use smallvec::SmallVec;
 use task::Cx;
@@ -82,7 +82,8 @@ fn find(cx: &Cx, dirfd: i32, name: &[u8], follow: bool) -> Result<(Arc<File>, Ve
 
 /// Copies arguments and environment in. They and the program's name, `name` bytes, must fit the limit (execve(2), "Limits on size of arguments").
 fn read_arguments(cx: &Cx, argv: VirtAddr, envp: VirtAddr, name: usize) -> Result<(Strings, Strings), Errno> {
-    let limit = exec::stack::size_limit(cx.process().limits.soft(Resource::Stack));
+    let stack = cx.process().limits.soft(Resource::Stack);
+    let limit = exec::stack::size_limit(stack);
     let most = (limit / 8) as usize;
     let argv = read_pointers(cx, argv, most)?;
     let envp = read_pointers(cx, envp, most)?;
@@ -90,7 +91,9 @@ fn read_arguments(cx: &Cx, argv: VirtAddr, envp: VirtAddr, name: usize) -> Resul
     if limit <= pointers {
         return Err(Errno::E2BIG);
     }
-    let mut budget = (limit - pointers).checked_sub(name as u64).ok_or(Errno::E2BIG)?;
+    // The strings come to lie on the stack, which has its first page whatever its limit.
+    let room = (stack & !(PAGE_SIZE as u64 - 1)).max(PAGE_SIZE as u64) - 8;
+    let mut budget = room.min(limit - pointers).checked_sub(name as u64).ok_or(Errno::E2BIG)?;
     let env = read_strings(cx, &envp, &mut budget)?;
     let mut args = read_strings(cx, &argv, &mut budget)?;
     if args.is_empty() {

@@ -77,6 +77,9 @@ pub fn mount(
     let recursive = f.contains(MountFlags::REC);
     if f.contains(MountFlags::REMOUNT) {
         let only_mount = f.contains(MountFlags::BIND);
+        if !only_mount && !cx.cred().capable_in(place.mnt.sb().user_ns(), Cap::SysAdmin) {
+            return Err(Errno::EPERM);
+        }
         // Instances belong to the first user namespace.
         if !only_mount && !cx.cred().capable(Cap::SysAdmin) {
             return Err(Errno::EPERM);

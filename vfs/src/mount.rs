@@ -45,10 +45,49 @@ bitflags! {
         const DETACHED = 1 << 16;
         /// Made by the kernel for pipes, sockets and the like.
         const INTERNAL = 1 << 17;
+        /// Came from a namespace with other owners: cannot be taken off alone, for it may cover something.
+        const LOCKED = 1 << 18;
+        /// RDONLY stays, for the same reason.
+        const LOCK_RDONLY = 1 << 19;
+        /// NOSUID stays.
+        const LOCK_NOSUID = 1 << 20;
+        /// NODEV stays.
+        const LOCK_NODEV = 1 << 21;
+        /// NOEXEC stays.
+        const LOCK_NOEXEC = 1 << 22;
+        /// The rules for access times stay.
+        const LOCK_ATIME = 1 << 23;
     }
 }
 
 impl MntFlags {
+    /// What keeps flags from being changed.
+    pub const LOCKS: MntFlags = MntFlags::LOCK_RDONLY
+        .union(MntFlags::LOCK_NOSUID)
+        .union(MntFlags::LOCK_NODEV)
+        .union(MntFlags::LOCK_NOEXEC)
+        .union(MntFlags::LOCK_ATIME);
+    /// The locks a mount with these flags gets in a namespace of another owner (mount_namespaces(7), "Restrictions on mount namespaces").
+    pub(crate) fn locked(self) -> MntFlags {
+        let mut locks = self | MntFlags::LOCK_ATIME;
+        for (flag, lock) in MntFlags::FLAG_LOCKS {
+            locks.set(lock, self.intersects(flag | lock));
+        }
+        locks & MntFlags::LOCKS
+    }
+    const FLAG_LOCKS: [(MntFlags, MntFlags); 4] = [
+        (MntFlags::RDONLY, MntFlags::LOCK_RDONLY),
+        (MntFlags::NOSUID, MntFlags::LOCK_NOSUID),
+        (MntFlags::NODEV, MntFlags::LOCK_NODEV),
+        (MntFlags::NOEXEC, MntFlags::LOCK_NOEXEC),
+    ];
+    /// A mount with these flags may get `new` ones.
+    pub(crate) fn may_become(self, new: MntFlags) -> bool {
+        let atime = MntFlags::NOATIME | MntFlags::NODIRATIME | MntFlags::RELATIME;
+        let kept = |(flag, lock): (MntFlags, MntFlags)| !self.contains(lock) || new.contains(flag);
+        MntFlags::FLAG_LOCKS.into_iter().all(kept)
+            && (!self.contains(MntFlags::LOCK_ATIME) || self & atime == new & atime)
+    }
     /// What mount(2) with `MS_REMOUNT | MS_BIND` can change.
     pub const SETTABLE: MntFlags = MntFlags::RDONLY
         .union(MntFlags::NOSUID)

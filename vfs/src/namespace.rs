@@ -92,6 +92,11 @@ impl MountNamespace {
         for (from, to) in &pairs {
             if *owner != self.owner {
                 propagate::demote(to);
+                to.set_flags(MntFlags::LOCKS, to.flags().locked());
+                to.set_flags(
+                    MntFlags::LOCKED,
+                    if Arc::ptr_eq(to, root) { MntFlags::empty() } else { MntFlags::LOCKED },
+                );
             }
             moved(from, to);
         }
@@ -192,6 +197,7 @@ fn copy_pairs(
                 return Err(Errno::ENOSPC);
             }
             let copy = copy_one(&child, child.root().clone());
+            copy.set_flags(MntFlags::LOCKED, child.flags());
             copy.attach(Path { mnt: new.clone(), dentry: at.dentry })?;
             pairs.push((child, copy));
         }
@@ -205,7 +211,7 @@ fn mount_ns_of(dentry: &Dentry) -> Option<&Arc<dyn Namespace>> {
 }
 
 fn copy_one(from: &Arc<Mount>, root: Arc<Dentry>) -> Arc<Mount> {
-    let copy = Mount::new(root, from.source(), from.flags() & MntFlags::SETTABLE);
+    let copy = Mount::new(root, from.source(), from.flags() & (MntFlags::SETTABLE | MntFlags::LOCKS));
     propagate::inherit(&copy, from);
     copy
 }
@@ -266,6 +272,13 @@ pub fn bind(from: &Path, at: &Path, recursive: bool, ns: &MountNamespace) -> Res
     if mount::live() >= MAX_MOUNTS {
         return Err(Errno::ENOSPC);
     }
+    // Bound alone, it would show what a locked mount covers.
+    let covers = |m: &Arc<Mount>| {
+        m.flags().contains(MntFlags::LOCKED) && m.parent().is_some_and(|at| at.dentry.is_below(&from.dentry))
+    };
+    if !recursive && from.mnt.children().iter().any(covers) {
+        return Err(Errno::EINVAL);
+    }
     let tree =
         if recursive { copy_tree(&from.mnt, &from.dentry, false)? } else { copy_one(&from.mnt, from.dentry.clone()) };
     graft(&tree, at).inspect_err(|_| dissolve(&tree))
@@ -277,7 +290,7 @@ pub fn move_mount(from: &Path, to: &Path) -> Result<(), Errno> {
     if !Arc::ptr_eq(&from.dentry, from.mnt.root()) {
         return Err(Errno::EINVAL);
     }
-    let parent = from.mnt.parent().ok_or(Errno::EINVAL)?;
+    let parent = from.mnt.parent().filter(|_| !from.mnt.flags().contains(MntFlags::LOCKED)).ok_or(Errno::EINVAL)?;
     // Out of a shared parent nothing can be moved: its peers would keep their copies.
     if propagate::of(&parent.mnt).group != 0 {
         return Err(Errno::EINVAL);
@@ -308,6 +321,9 @@ pub fn remount(at: &Path, only_mount: bool, sb_flags: SbFlags, flags: MntFlags, 
     let _tree = lock_tree();
     if !Arc::ptr_eq(&at.dentry, at.mnt.root()) {
         return Err(Errno::EINVAL);
+    }
+    if !at.mnt.flags().may_become(flags) {
+        return Err(Errno::EPERM);
     }
     if flags.contains(MntFlags::RDONLY) && !at.mnt.flags().contains(MntFlags::RDONLY) && at.mnt.has_writers() {
         return Err(Errno::EBUSY);
@@ -344,7 +360,7 @@ pub fn umount(at: Path, flags: UmountFlags, ns: &MountNamespace, process_root: &
     let Path { mnt, dentry } = at;
     drop(dentry);
     // The root of a process and of the namespace can only be replaced, by pivot_root.
-    if mnt.parent().is_none() {
+    if mnt.parent().is_none() || mnt.flags().contains(MntFlags::LOCKED) {
         return Err(Errno::EINVAL);
     }
     if flags.contains(UmountFlags::DETACH) {
@@ -386,6 +402,9 @@ pub fn pivot_root(new_root: &Path, put_old: &Path, root: &Path, ns: &MountNamesp
     if !ns.contains(&root.mnt) || !ns.contains(&new_root.mnt) {
         return Err(Errno::EINVAL);
     }
+    if new_root.mnt.flags().contains(MntFlags::LOCKED) {
+        return Err(Errno::EINVAL);
+    }
     if new_root.dentry.is_deleted() {
         return Err(Errno::ENOENT);
     }
@@ -404,6 +423,9 @@ pub fn pivot_root(new_root: &Path, put_old: &Path, root: &Path, ns: &MountNamesp
     new_root.mnt.detach();
     root.mnt.detach();
     new_root.mnt.attach(root_at)?;
+    // What the old root covered, the new one covers now.
+    new_root.mnt.set_flags(MntFlags::LOCKED, root.mnt.flags());
+    root.mnt.set_flags(MntFlags::LOCKED, MntFlags::empty());
     root.mnt.attach(put_old.clone())
 }
 

@@ -105,6 +105,10 @@ pub(crate) fn may_make(dir: &Path, cred: &Cred) -> Result<(), Errno> {
     if dir.dentry.is_deleted() {
         return Err(Errno::ENOENT);
     }
+    // Every owner has a name in the namespace that mounted the instance.
+    if !dir.mnt.sb().user_ns().maps_both(cred.fsuid, cred.fsgid) {
+        return Err(Errno::EOVERFLOW);
+    }
     may_change_dir(dir.inode(), cred)
 }
 

@@ -24,9 +24,15 @@ impl FsType for DevPts {
         true
     }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let options = Options::parse(request.data)?;
+        let mut options = Options::parse(request.data)?;
+        let ns = &request.caller.cred.user_ns;
+        options.uid = options.uid.map(|id| ns.kuid(id).ok_or(Errno::EINVAL)).transpose()?;
+        options.gid = options.gid.map(|id| ns.kgid(id).ok_or(Errno::EINVAL)).transpose()?;
         let instance = Arc::new(Instance { options, ptys: SpinLock::new(BTreeMap::new()) });
-        let sb = SuperBlock::new("devpts", request.flags | SbFlags::REVALIDATE, Box::new(Super(instance.clone())));
+        let flags = request.flags | SbFlags::REVALIDATE;
+        let sb = SuperBlock::owned("devpts", flags, Box::new(Super(instance.clone())), ns.clone());
+        // Its devices are harmless wherever they are.
+        sb.set_flags(SbFlags::NODEV, SbFlags::empty());
         Ok(Root::new(&sb, instance))
     }
 }

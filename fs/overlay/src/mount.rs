@@ -66,7 +66,7 @@ fn instance(
         lowers: lowers.iter().enumerate().map(|(layer, path)| Lower { layer, inode: path.inode().clone() }).collect(),
     };
     let fs = Fs::new(upper, lowers, work, options, cred.clone())?;
-    let sb = SuperBlock::new("overlay", own, Box::new(Overlay(fs.clone())));
+    let sb = SuperBlock::owned("overlay", own, Box::new(Overlay(fs.clone())), cred.user_ns.clone());
     fs.bind(&sb);
     let root = Node::new(&fs, found, None, Covers::Nothing)?;
     Ok(root)

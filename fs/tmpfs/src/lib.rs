@@ -27,7 +27,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use options::Options;
 use space::Space;
-use vfs::{FsType, Inode, MntFlags, Mount, MountRequest, SbFlags, SuperBlock};
+use vfs::{FsType, Inode, MntFlags, Mount, MountRequest, SbFlags, SuperBlock, UserNamespace};
 
 /// The type mount(2) knows as `tmpfs`.
 pub struct TmpFs;
@@ -35,9 +35,9 @@ pub struct TmpFs;
 /// The type mount(2) knows as `ramfs`: the same without limits.
 pub struct RamFs;
 
-fn new_root(name: &'static str, flags: SbFlags, options: &Options) -> Arc<dyn Inode> {
+fn new_root(name: &'static str, flags: SbFlags, options: &Options, user_ns: &Arc<UserNamespace>) -> Arc<dyn Inode> {
     let space = Space::new(options);
-    let sb = SuperBlock::new(name, flags, Box::new(space::Super(space.clone())));
+    let sb = SuperBlock::owned(name, flags, Box::new(space::Super(space.clone())), user_ns.clone());
     dir::Dir::root(&sb, &space, options.mode, options.uid, options.gid)
 }
 
@@ -49,8 +49,12 @@ impl FsType for TmpFs {
         true
     }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let options = Options::parse(request.data, Options::limited())?;
-        Ok(new_root("tmpfs", request.flags, &options))
+        let options = Options::parse(
+            request.data,
+            Options::limited().owned_by(request.caller.cred),
+            &request.caller.cred.user_ns,
+        )?;
+        Ok(new_root("tmpfs", request.flags, &options, &request.caller.cred.user_ns))
     }
 }
 
@@ -69,20 +73,21 @@ impl FsType for RamFs {
                 options.mode = options::octal(value)?;
             }
         }
-        Ok(new_root("ramfs", request.flags, &options))
+        Ok(new_root("ramfs", request.flags, &options, UserNamespace::first()))
     }
 }
 
 /// The root file system of boot, shown as `rootfs`: limited like a mounted instance.
 pub fn rootfs() -> Arc<Mount> {
-    let root = new_root("rootfs", SbFlags::empty(), &Options { mode: 0o755, ..Options::limited() });
+    let root =
+        new_root("rootfs", SbFlags::empty(), &Options { mode: 0o755, ..Options::limited() }, UserNamespace::first());
     Mount::new(root.sb().root_dentry(&root), b"rootfs", MntFlags::RELATIME)
 }
 
 /// An unlimited instance made in code, for file systems that are a tmpfs with prepared contents (devtmpfs): its root, to be
 /// handed to every mount of it.
 pub fn new_instance(fs_name: &'static str, mode: u32, flags: SbFlags) -> Arc<dyn Inode> {
-    new_root(fs_name, flags, &Options { mode, ..Options::unlimited() })
+    new_root(fs_name, flags, &Options { mode, ..Options::unlimited() }, UserNamespace::first())
 }
 
 /// Registers `tmpfs` and `ramfs`.

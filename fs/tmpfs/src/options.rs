@@ -1,6 +1,7 @@
 //! Mount options: `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid` (tmpfs(5)).
 
 use abi::Errno;
+use vfs::{Cred, UserNamespace};
 
 /// The parsed options of an instance. A limit of 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,14 @@ impl Options {
     pub fn unlimited() -> Options {
         Options { max_pages: 0, max_inodes: 0, mode: 0o1777, uid: 0, gid: 0 }
     }
+    /// The same for a root that belongs to who mounts it.
+    pub fn owned_by(self, cred: &Cred) -> Options {
+        Options { uid: cred.fsuid, gid: cred.fsgid, ..self }
+    }
     /// Applies an option string; EINVAL for what is unknown or malformed.
-    pub fn parse(data: &[u8], defaults: Options) -> Result<Options, Errno> {
+    ///
+    /// Ids are those of `names`.
+    pub fn parse(data: &[u8], defaults: Options, names: &UserNamespace) -> Result<Options, Errno> {
         let mut o = defaults;
         for (key, value) in vfs::parse_options(data) {
             match (key, value) {
@@ -35,8 +42,8 @@ impl Options {
                 (b"nr_blocks", Some(v)) => o.max_pages = number(v)?,
                 (b"nr_inodes", Some(v)) => o.max_inodes = number(v)?,
                 (b"mode", Some(v)) => o.mode = octal(v)?,
-                (b"uid", Some(v)) => o.uid = u32::try_from(decimal(v)?).map_err(|_| Errno::EINVAL)?,
-                (b"gid", Some(v)) => o.gid = u32::try_from(decimal(v)?).map_err(|_| Errno::EINVAL)?,
+                (b"uid", Some(v)) => o.uid = id(v).and_then(|id| names.kuid(id)).ok_or(Errno::EINVAL)?,
+                (b"gid", Some(v)) => o.gid = id(v).and_then(|id| names.kgid(id)).ok_or(Errno::EINVAL)?,
                 // Placement and huge pages are hints; there is one node and no huge page here.
                 (b"mpol", Some(_)) | (b"huge", Some(b"never" | b"advise")) => {}
                 (b"inode32" | b"inode64", None) => {}
@@ -45,6 +52,10 @@ impl Options {
         }
         Ok(o)
     }
+}
+
+fn id(v: &[u8]) -> Option<u32> {
+    u32::try_from(decimal(v).ok()?).ok()
 }
 
 fn decimal(v: &[u8]) -> Result<u64, Errno> {
@@ -84,12 +95,17 @@ mod tests {
 
     #[test]
     fn sizes_take_suffixes_and_shares() {
-        let o = Options::parse(b"size=1m,nr_inodes=2k,mode=755,uid=7", Options::unlimited()).unwrap();
+        let o = Options::parse(b"size=1m,nr_inodes=2k,mode=755,uid=7", Options::unlimited(), UserNamespace::first())
+            .unwrap();
         assert_eq!((o.max_pages, o.max_inodes, o.mode, o.uid), (256, 2048, 0o755, 7));
-        let all = Options::parse(b"size=100%", Options::unlimited()).unwrap();
+        let all = Options::parse(b"size=100%", Options::unlimited(), UserNamespace::first()).unwrap();
         assert!(all.max_pages.abs_diff(total_pages()) < 100);
         for bad in ["size", "size=x", "mode=9", "mode=77777", "colour=red", "nr_inodes=99999999999999999999"] {
-            assert_eq!(Options::parse(bad.as_bytes(), Options::unlimited()), Err(Errno::EINVAL), "{bad}");
+            assert_eq!(
+                Options::parse(bad.as_bytes(), Options::unlimited(), UserNamespace::first()),
+                Err(Errno::EINVAL),
+                "{bad}"
+            );
         }
     }
 }

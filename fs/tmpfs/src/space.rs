@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::pagecache::PageQuota;
-use vfs::{SbFlags, StatFs, SuperOps};
+use vfs::{SbFlags, StatFs, SuperOps, UserNamespace};
 
 /// Pages and inodes of one instance. A maximum of 0 is none.
 pub struct Space {
@@ -115,7 +115,7 @@ impl SuperOps for Super {
             max_inodes: s.max_inodes.load(Ordering::Relaxed),
             ..s.root
         };
-        let new = Options::parse(data, now)?;
+        let new = Options::parse(data, now, UserNamespace::first())?;
         // Limits cannot go below what is used, and an instance without a limit cannot get one (tmpfs(5)).
         let fits = |max: u64, used: u64, old: u64| max == old || old != 0 && (max == 0 || max >= used);
         if !fits(new.max_pages, s.used_pages.load(Ordering::Relaxed), now.max_pages)
