@@ -72,7 +72,8 @@ pub fn futex(
         limit = Some(match command {
             op::WAIT => limit_of(sched::now().saturating_add(time), false),
             op::LOCK_PI => limit_of(time, true),
-            _ => limit_of(time, realtime),
+            _ if realtime => limit_of(time, true),
+            _ => limit_of(cx.ns().time.to_host(clock::MONOTONIC, time), false),
         });
     }
     if realtime && !matches!(command, op::WAIT_BITSET | op::WAIT_REQUEUE_PI | op::LOCK_PI2) {

@@ -70,7 +70,7 @@ pub fn sysinfo(cx: &mut Cx, info: UserPtr<SysInfo>) -> Result<(), Errno> {
     let memory = mm::frames::stats();
     let page = PAGE_SIZE as u64;
     let all = SysInfo {
-        uptime: sched::now().div_ceil(1_000_000_000) as i64,
+        uptime: sched::now().saturating_add_signed(cx.ns().time.boottime_ns()).div_ceil(1_000_000_000) as i64,
         loads: sched::load_average().map(|l| l << (SHIFT - sched::load::LOAD_SHIFT)),
         totalram: memory.total * page,
         freeram: memory.free * page,

@@ -280,10 +280,14 @@ fn child_handles(cx: &Cx, f: CloneFlags) -> Result<Handles, Errno> {
     }
     let fs = if f.contains(CloneFlags::FS) { cx.fs().clone() } else { cx.fs().fork() };
     let ns = change::for_child(cx, f, &cred, &fs)?;
+    let mm = if f.contains(CloneFlags::VM) { cx.mm().clone() } else { cx.mm().fork()? };
+    if !Arc::ptr_eq(&ns.time, &cx.ns().time) {
+        crate::exec::enter_time(&mm, &ns.time)?;
+    }
     Ok(Handles {
         files: if f.contains(CloneFlags::FILES) { cx.files().clone() } else { cx.files().fork()? },
         fs,
-        mm: if f.contains(CloneFlags::VM) { cx.mm().clone() } else { cx.mm().fork()? },
+        mm,
         cred,
         ns,
     })

@@ -55,6 +55,7 @@ pub fn timerfd_settime(
     if timer.is_alarm() && !cx.cred().capable(Cap::WakeAlarm) {
         return Err(Errno::EPERM);
     }
+    let value = crate::time::to_host(cx, timer.clock_id(), value, flags.contains(TimerfdSettime::ABSTIME));
     let (before, set) = timer.set(Setting { value, interval }, flags);
     set?;
     old.write_opt(cx.mm(), &to_user(before))

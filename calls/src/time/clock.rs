@@ -18,9 +18,10 @@ pub(super) fn is_device(id: i32) -> bool {
 }
 
 fn read(cx: &Cx, id: i32) -> Result<u64, Errno> {
+    let here = |ns: u64| ns.saturating_add_signed(cx.ns().time.ahead_ns(id));
     match id {
-        clock::MONOTONIC | clock::MONOTONIC_COARSE | clock::BOOTTIME | clock::BOOTTIME_ALARM => Ok(sched::now()),
-        clock::MONOTONIC_RAW => Ok(sched::clock::raw_ns()),
+        clock::MONOTONIC | clock::MONOTONIC_COARSE | clock::BOOTTIME | clock::BOOTTIME_ALARM => Ok(here(sched::now())),
+        clock::MONOTONIC_RAW => Ok(here(sched::clock::raw_ns())),
         clock::REALTIME | clock::REALTIME_COARSE | clock::REALTIME_ALARM => Ok(sched::clock::realtime_ns()),
         clock::TAI => Ok(Base::Tai.now()),
         _ => CpuClock::from_id(&cx.task, id)?.map(|c| c.now()).ok_or(Errno::EINVAL),

@@ -80,7 +80,8 @@ pub fn clock_nanosleep(
     if !absolute {
         return until(cx, sched::now().saturating_add(time), rem);
     }
-    sched::clock::sleep_until(base, time).map_err(|_| Errno::ERESTARTNOHAND)
+    let moment = cx.ns().time.to_host(clockid, time);
+    sched::clock::sleep_until(base, moment).map_err(|_| Errno::ERESTARTNOHAND)
 }
 
 /// How often a sleeper looks at a clock of CPU time, which has no deadline to wait for.

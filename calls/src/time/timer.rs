@@ -120,6 +120,11 @@ fn to_user(setting: Setting) -> Itimerspec {
     Itimerspec { interval: Timespec::from_ns(setting.interval), value: Timespec::from_ns(setting.value) }
 }
 
+/// A moment of the caller's time namespace on the machine's clock. It stays one: 0 would disarm.
+pub(crate) fn to_host(cx: &Cx, clockid: i32, value: u64, absolute: bool) -> u64 {
+    if value == 0 || !absolute { value } else { cx.ns().time.to_host(clockid, value).max(1) }
+}
+
 /// timer_settime(2)
 pub fn timer_settime(
     cx: &mut Cx,
@@ -135,7 +140,8 @@ pub fn timer_settime(
     let interval = new.interval.to_ns().ok_or(Errno::EINVAL)?;
     let value = new.value.to_ns().ok_or(Errno::EINVAL)?;
     let timer = find(cx, id)?;
-    let before = timer.set(Setting { value, interval }, flags & TIMER_ABSTIME != 0);
+    let absolute = flags & TIMER_ABSTIME != 0;
+    let before = timer.set(Setting { value: to_host(cx, timer.clock_id(), value, absolute), interval }, absolute);
     old.write_opt(cx.mm(), &to_user(before))
 }
 

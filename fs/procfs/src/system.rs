@@ -108,7 +108,7 @@ pub fn stat(out: &mut Text) -> Shown {
         out.str("cpu").dec(id.0.into()).ch(' ');
         cpu_line(out, [s.user_ns, s.system_ns, s.idle_ns]);
     }
-    let boot = sched::clock::realtime_ns().saturating_sub(machine::time::now_ns()) / 1_000_000_000;
+    let boot = sched::clock::realtime_ns().saturating_sub(boottime()) / 1_000_000_000;
     out.str("ctxt ").dec(switches).str("\nbtime ").dec(boot);
     let forks = tree::lock().forks();
     out.str("\nprocesses ").dec(forks).str("\nprocs_running ").dec(sched::load::runnable().max(1) as u64);
@@ -116,10 +116,16 @@ pub fn stat(out: &mut Text) -> Shown {
     Ok(())
 }
 
+/// The boot-time clock in the reader's time namespace.
+fn boottime() -> u64 {
+    let ahead = crate::current().and_then(|me| me.handles()).map_or(0, |h| h.ns.time.boottime_ns());
+    machine::time::now_ns().saturating_add_signed(ahead)
+}
+
 /// /proc/uptime.
 pub fn uptime(out: &mut Text) -> Shown {
     let idle: u64 = online().map(|(_, s)| s.idle_ns).sum();
-    for (ns, end) in [(machine::time::now_ns(), ' '), (idle, '\n')] {
+    for (ns, end) in [(boottime(), ' '), (idle, '\n')] {
         out.dec(ns / 1_000_000_000).ch('.').dec_zeros(ns / 10_000_000 % 100, 2).ch(end);
     }
     Ok(())

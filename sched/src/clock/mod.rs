@@ -12,7 +12,7 @@ mod ntp;
 mod steer;
 mod timer;
 
-pub use steer::{MAX_WALL_NS, TimePages, adjust, inject, set_pages, set_realtime_ns, set_zone, zone};
+pub use steer::{MAX_WALL_NS, TimePages, adjust, inject, set_pages, set_realtime_ns, set_zone, while_still, zone};
 pub use timer::ClockTimer;
 
 use crate::wait::{Interrupted, WaitError, WaitQueue};

@@ -39,6 +39,12 @@ pub fn set_pages(pages: &'static dyn TimePages) {
     }
 }
 
+/// Runs `f` while no clock is changed.
+pub fn while_still(f: impl FnOnce()) {
+    let _steering = STEERING.lock();
+    f();
+}
+
 /// Changes clocks while no reader of the pages looks, and sees to it that the discipline goes on.
 fn change<R>(steering: &mut SpinGuard<'_, Steering>, f: impl FnOnce(&mut Steering) -> R) -> R {
     let pages = PAGES.get();

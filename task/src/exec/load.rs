@@ -2,6 +2,7 @@
 
 use super::elf::{HEADER_SIZE, Header, Plan, Segment};
 use super::{open_exec, read_at};
+use crate::ns::TimeNamespace;
 use abi::Errno;
 use abi::mman::{MapFlags, Prot};
 use alloc::sync::Arc;
@@ -9,7 +10,7 @@ use alloc::vec::Vec;
 use machine::mem::Frame;
 use machine::sync::Once;
 use machine::{PAGE_SIZE, VirtAddr};
-use mm::space::Layout;
+use mm::space::{Layout, VmaName};
 use mm::{MapRequest, MappedFile, Mm};
 use vfs::walk::Start;
 use vfs::{Caller, Cred, File, Mapping, UserNamespace, may};
@@ -23,15 +24,35 @@ pub fn set_vdso(pages: Vec<Frame>) {
     let _ = VDSO.set(pages);
 }
 
+/// The name of the vDSO's data page in maps.
+const VVAR: &str = "[vvar]";
+
+/// Puts the data page of a time namespace in the place of the one that is mapped; a program without any has no use for it.
+pub(crate) fn enter_time(mm: &Mm, ns: &TimeNamespace) -> Result<(), Errno> {
+    let Some(system) = VDSO.get().and_then(|pages| pages.first()) else { return Ok(()) };
+    let page = ns.page().unwrap_or_else(|| system.clone());
+    let mut at = None;
+    mm.for_each_vma(&mut |vma| {
+        if matches!(vma.name, VmaName::Special(VVAR)) {
+            at = Some(VirtAddr(vma.start));
+        }
+        at.is_none()
+    });
+    let Some(at) = at else { return Ok(()) };
+    mm.munmap(at, PAGE_SIZE)?;
+    mm.map_special(at, VVAR, Vec::from([page]), Prot::READ).map(|_| ())
+}
+
 /// Maps the vDSO with its data page right below; gives the address of the code.
-pub(super) fn map_vdso(mm: &Mm) -> Result<Option<u64>, Errno> {
+pub(super) fn map_vdso(mm: &Mm, ns: &TimeNamespace) -> Result<Option<u64>, Errno> {
     let Some((data, code)) = VDSO.get().and_then(|pages| pages.split_first()) else { return Ok(None) };
     let len = (code.len() + 1) * PAGE_SIZE;
     // One hole that holds both, then the parts in it.
     let hole = mm.mmap(MapRequest::anonymous(len, Prot::empty()))?;
     mm.munmap(hole, len)?;
     let at = VirtAddr(hole.0 + PAGE);
-    mm.map_special(hole, "[vvar]", Vec::from([data.clone()]), Prot::READ)?;
+    let data = ns.page().unwrap_or_else(|| data.clone());
+    mm.map_special(hole, VVAR, Vec::from([data]), Prot::READ)?;
     mm.map_special(at, "[vdso]", code.to_vec(), Prot::READ | Prot::EXEC)?;
     Ok(Some(at.0))
 }

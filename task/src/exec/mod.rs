@@ -38,6 +38,7 @@ use vfs::inode::may;
 use vfs::walk::{self, Start};
 use vfs::{Caller, Cap, Cred, File, FileType, Path, open};
 
+pub(crate) use load::enter_time;
 pub use load::set_vdso;
 
 /// Interpreters of interpreters before ELOOP.
@@ -274,7 +275,7 @@ fn replace(
     mm.set_limits(limits_of(&process));
     let top = mm.map_stack(image.exec_stack())?;
     let loaded = image.load(&mm)?;
-    let vdso = load::map_vdso(&mm)?;
+    let vdso = load::map_vdso(&mm, &cx.ns().time)?;
 
     let auxv = auxv(&loaded, vdso, &after.cred, after.secure);
     let shift = if randomize { u64::from(u16::from_le_bytes(random())) } else { 0 };

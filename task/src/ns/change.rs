@@ -153,6 +153,9 @@ pub fn setns(cx: &mut Cx, fd: i32, flags: i32) -> Result<(), Errno> {
         cx.fs().set_dirs(dirs);
     }
     plan.ns.time.enter();
+    if !Arc::ptr_eq(&plan.ns.time, &cx.ns().time) {
+        crate::exec::enter_time(cx.mm(), &plan.ns.time)?;
+    }
     cx.set_ns(Arc::new(plan.ns));
     Ok(())
 }

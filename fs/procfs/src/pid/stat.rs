@@ -124,7 +124,7 @@ fn schedule(process: &Process, task: &Task, out: &mut Text) {
     let realtime = matches!(policy, Policy::Fifo | Policy::RoundRobin);
     let priority = if realtime { -1 - i64::from(rt) } else { DEFAULT_PRIORITY + i64::from(nice) };
     out.ch(' ').int(priority).ch(' ').int(nice.into());
-    out.ch(' ').dec(threads(process)).str(" 0 ").dec(task.start_ns() / NS_PER_TICK);
+    out.ch(' ').dec(threads(process)).str(" 0 ").dec(started(task) / NS_PER_TICK);
 }
 
 /// Sizes and addresses.
@@ -145,6 +145,12 @@ fn signals(process: &Process, task: &Task, out: &mut Text) {
     for set in [task.private_pending(), task.blocked(), ignored, caught] {
         out.ch(' ').dec(set.0 & 0x7fff_ffff);
     }
+}
+
+/// When it began, on the reader's boot-time clock.
+fn started(task: &Task) -> u64 {
+    let ahead = crate::current().and_then(|me| me.handles()).map_or(0, |h| h.ns.time.boottime_ns());
+    task.start_ns().saturating_add_signed(ahead)
 }
 
 /// `/proc/PID/statm`.
