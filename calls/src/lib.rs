@@ -36,5 +36,6 @@ pub mod socket;
 pub mod splice;
 pub mod stat;
 mod support;
+pub mod syslog;
 pub mod time;
 pub mod xattr;

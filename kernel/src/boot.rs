@@ -55,6 +55,7 @@ pub fn main() -> ! {
 fn start(options: &Options) -> Result<(), Errno> {
     sched::load::start();
     task::init();
+    klog::init(|| task::current().map_or(0, |t| t.tid() as u32))?;
     task::jobs::set_terminal_ends(tty::jobs::leader_exits);
     task::exit::set_init_gone(init_gone);
     register_file_systems();

@@ -22,13 +22,13 @@ pub fn traced(cx: &mut Cx, dispatch: fn(&mut Cx) -> i64) -> i64 {
         None => drop(write!(line, "syscall_{nr}(...)")),
     }
     if matches!(row(nr).map(|r| r.name), Some("exit" | "exit_group")) {
-        machine::kinfo!("[{tid}] {line}");
+        machine::log::print_now(6, format_args!("[{tid}] {line}"));
     }
     let ret = dispatch(cx);
     match u32::try_from(ret.wrapping_neg()).ok().and_then(abi::Errno::from_raw) {
-        Some(e) => machine::kinfo!("[{tid}] {line} = -1 {e}"),
-        None if ret as u64 >= 0x1_0000 => machine::kinfo!("[{tid}] {line} = {ret:#x}"),
-        None => machine::kinfo!("[{tid}] {line} = {ret}"),
+        Some(e) => machine::log::print_now(6, format_args!("[{tid}] {line} = -1 {e}")),
+        None if ret as u64 >= 0x1_0000 => machine::log::print_now(6, format_args!("[{tid}] {line} = {ret:#x}")),
+        None => machine::log::print_now(6, format_args!("[{tid}] {line} = {ret}")),
     }
     ret
 }

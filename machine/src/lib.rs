@@ -14,7 +14,6 @@ pub mod cpu;
 pub mod debug;
 pub mod entropy;
 pub mod log;
-mod logring;
 pub mod mem;
 pub mod power;
 pub mod rwlock;

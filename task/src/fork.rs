@@ -150,7 +150,7 @@ fn named_group(cx: &Cx, req: &Request, fd: i32) -> Result<Arc<Cgroup>, Errno> {
     let file = cx.files().get_any(fd)?;
     let group = cgroup::of_file(&file).ok_or(Errno::EBADF)?;
     if group.is_dead() {
-        return Err(Errno::ENODEV);
+        return Err(Errno::ENOENT);
     }
     cgroup::attach::may_move(&group, cx.cred())?;
     let whole = !req.flags.contains(CloneFlags::THREAD);

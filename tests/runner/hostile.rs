@@ -16,6 +16,7 @@ pub const TESTS: [Test; 7] = [
         program(&["--mem", "64M"], &["storms", "fork-bomb", "200"], "survived")
     }),
     ("a_fork_bomb_without_limit_is_survived", || aftermath(&["storms", "fork-bomb"])),
+    ("a_panic_is_told_whole_amid_a_flood", panic_amid_a_flood),
     ("running_out_of_memory_is_survived", || aftermath(&["storms", "memory"])),
     ("heap_objects_come_back", leaks),
 ];
@@ -67,4 +68,23 @@ fn aftermath(command: &[&str]) -> Result<(), String> {
     let output = run(&["--mem", "64M", "--timeout", "300"], &["sh", "-c", &script], b"")?;
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     if shown.contains("alive") && output.status.success() { Ok(()) } else { Err(describe(&output)) }
+}
+
+/// While three programs flood the log, the machine panics: the console shows the panic's text in one piece, last.
+fn panic_amid_a_flood() -> Result<(), String> {
+    let script = "echo on > /proc/sys/kernel/printk_devkmsg; dmesg -n 8; \
+        for i in 1 2 3; do (while :; do echo flood; done > /dev/kmsg) & done; \
+        sleep 0.5; echo c > /proc/sysrq-trigger";
+    let output = run(&["--smp", "2", "--timeout", "120"], &["bash", "-c", script], b"")?;
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    let file = shown.split_once("(kernel messages: ").and_then(|(_, rest)| rest.split_once(')'));
+    let (file, _) = file.ok_or_else(|| describe(&output))?;
+    let log = std::fs::read(file).map_err(|e| format!("{file}: {e}"))?;
+    let log = String::from_utf8_lossy(&log).replace('\r', "");
+    let last = log.split_once("kernel panic on CPU").map(|(_, rest)| rest).unwrap_or_default();
+    let whole = last.contains("] sysrq triggered crash\n") && last.matches("]   at 0xffffffff").count() > 3;
+    if whole && !last.contains("flood") && log.contains("] flood\n") {
+        return Ok(());
+    }
+    Err(format!("the last words are not whole: {last}"))
 }

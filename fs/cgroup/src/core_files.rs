@@ -89,7 +89,9 @@ fn names(controllers: Controllers, out: &mut String) -> Done {
         }
         out.push_str(name);
     }
-    out.push('\n');
+    if !out.is_empty() {
+        out.push('\n');
+    }
     Ok(())
 }
 

@@ -17,11 +17,13 @@ extern crate alloc;
 
 pub mod dir;
 pub mod file;
+pub mod log;
 pub mod node;
 pub mod pid;
 pub mod root;
 mod shown;
 pub mod sysctl;
+pub mod sysrq;
 pub mod system;
 pub mod sysvipc;
 pub mod text;

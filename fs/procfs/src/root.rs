@@ -4,7 +4,7 @@ use crate::dir::{NUMBERED, decimal, number};
 use crate::node::{self, Node, What};
 use crate::pid::{self, PidDir, Subject};
 use crate::text::Text;
-use crate::{shown, sysctl, system};
+use crate::{log, shown, sysctl, sysrq, system};
 use abi::Errno;
 use alloc::format;
 use alloc::sync::Arc;
@@ -72,6 +72,7 @@ impl Entry {
 pub static ENTRIES: &[Entry] = &[
     Entry::read("buddyinfo", system::buddyinfo),
     Entry::read("cgroups", system::cgroups),
+    Entry::read("consoles", log::consoles),
     Entry::read("cmdline", system::cmdline),
     Entry::read("cpuinfo", system::cpuinfo),
     Entry::read("devices", system::devices),
@@ -86,6 +87,13 @@ pub static ENTRIES: &[Entry] = &[
     Entry::read("swaps", system::swaps),
     Entry::Dir("sys", sysctl::ENTRIES),
     Entry::Dir("sysvipc", crate::sysvipc::ENTRIES),
+    // Linux has no text there either.
+    Entry::Text(TextEntry {
+        name: "sysrq-trigger",
+        mode: 0o200,
+        show: |_| Err(Errno::EIO),
+        store: Some(sysrq::trigger),
+    }),
     Entry::Link("thread-self", thread_self_link),
     Entry::Dir("tty", &[]),
     Entry::read("uptime", system::uptime),

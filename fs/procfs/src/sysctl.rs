@@ -1,6 +1,7 @@
 //! `/proc/sys`: settings and limits that are real. proc_sys_kernel(5), proc_sys_vm(5), proc_sys_fs(5).
 
 use crate::file::parse_number;
+use crate::log;
 use crate::root::{Entry, TextEntry};
 use crate::sysvipc;
 use crate::text::Text;
@@ -34,6 +35,7 @@ pub static ENTRIES: &[Entry] = &[
 static KERNEL: &[Entry] = &[
     fixed!("cap_last_cap", "40"),
     fixed!("core_pattern", "core"),
+    Entry::write("dmesg_restrict", log::restrict, log::set_restrict),
     Entry::write("domainname", |out| name(out, 5), |input| set_name(input, UtsNamespace::set_domainname)),
     Entry::write("hostname", |out| name(out, 1), |input| set_name(input, UtsNamespace::set_hostname)),
     sysvipc::MSG_NEXT_ID,
@@ -57,6 +59,10 @@ static KERNEL: &[Entry] = &[
         |out| number(out, pid_ns().pid_max() as u64),
         |input| pid_ns().set_pid_max(parse_number(input)?),
     ),
+    Entry::write("printk", log::printk, log::set_printk),
+    Entry::write("printk_devkmsg", log::devkmsg, log::set_devkmsg),
+    Entry::write("printk_ratelimit", log::interval, log::set_interval),
+    Entry::write("printk_ratelimit_burst", log::burst, log::set_burst),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
     Entry::Dir(

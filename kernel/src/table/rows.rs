@@ -106,6 +106,7 @@ crate::table::syscall_table! {
     100 times(buf: Ptr) => calls::time::times; Full; "times(2)"; "hostile: fuzz-calls"
     101 ptrace(request: Int, pid: Pid, addr: Ptr, data: Ptr) => calls::ptrace::ptrace; Full; "ptrace(2)"; "cases/trace: strace"
     102 getuid() => calls::cred::getuid; Full; "getuid(2)"; "cases/shell: bash-loops"
+    103 syslog(kind: Int, buf: Ptr, len: Int) => calls::syslog::syslog; Full; "syslog(2)"; "cases/kernlog: syslog"
     104 getgid() => calls::cred::getgid; Full; "getgid(2)"; "cases/shell: bash-loops"
     105 setuid(uid: Int) => calls::cred::setuid; Full; "setuid(2)"; "hostile: fuzz-calls"
     106 setgid(gid: Int) => calls::cred::setgid; Full; "setgid(2)"; "hostile: fuzz-calls"

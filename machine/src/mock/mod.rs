@@ -9,7 +9,6 @@ pub mod console;
 pub mod cpu;
 pub mod debug;
 pub mod entropy;
-pub mod log;
 pub mod mem;
 pub mod power;
 pub mod thread;

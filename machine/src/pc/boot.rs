@@ -1,6 +1,6 @@
 //! From the first Rust instruction to the kernel's `main`: what the loader left, memory, tables, CPUs, clocks.
 
-use super::{acpi, apic, bootmem, cpu, entry, features, irq, log, mem, paging, serial, smp, time, traps, x86};
+use super::{acpi, apic, bootmem, cpu, entry, features, irq, mem, paging, serial, smp, time, traps, x86};
 use crate::firmware::pvh;
 use crate::sync::Once;
 use core::cell::UnsafeCell;
@@ -120,9 +120,9 @@ fn frames(ram: &bootmem::Ranges, pages: u32) {
 fn set_level() {
     for word in cmdline().split_ascii_whitespace() {
         if word == "quiet" {
-            log::set_console_level(4);
+            crate::log::set_console_level(4);
         } else if let Some(n) = word.strip_prefix("loglevel=").and_then(|n| n.parse().ok()) {
-            log::set_console_level(n);
+            crate::log::set_console_level(n);
         }
     }
 }

@@ -20,7 +20,6 @@ mod fpu;
 mod gdt;
 mod heap;
 mod irq;
-pub mod log;
 mod mapping;
 pub mod mem;
 mod memfns;

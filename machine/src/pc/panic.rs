@@ -2,24 +2,15 @@
 
 use super::{cpu, paging, power, serial, stack};
 use crate::addr::PAGE_SIZE;
+use crate::log;
 use core::arch::asm;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// CPU that panicked first, plus one.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// Exit code of the VM after a panic.
 const FAILED: u8 = 101;
-
-/// The console without its lock.
-struct Raw;
-
-impl Write for Raw {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        serial::write_unlocked(s.as_bytes());
-        Ok(())
-    }
-}
 
 /// Whether 16 bytes at `rbp` lie in a kernel stack: only there the chain may be followed.
 fn on_a_stack(rbp: u64) -> bool {
@@ -44,15 +35,16 @@ pub fn fatal(what: fmt::Arguments<'_>, rip: u64, mut rbp: u64) -> ! {
         Ok(_) => {}
         // A fault while panicking: say so briefly and go.
         Err(owner) if owner == me => {
-            let _ = writeln!(Raw, "kernel panic while panicking: {what}");
+            serial::write_text(b"kernel panic while panicking\n");
             power::exit(FAILED);
         }
         Err(_) => power::stop_this_cpu(),
     }
+    log::begin_panic();
     power::stop_others();
-    let _ = writeln!(Raw, "\nkernel panic on CPU {}: {what}", me - 1);
+    log::print_long(0, format_args!("kernel panic on CPU {}: {what}", me - 1));
     if rip != 0 {
-        let _ = writeln!(Raw, "  at {rip:#018x}");
+        log::print(0, format_args!("  at {rip:#018x}"));
     }
     for _ in 0..64 {
         if !on_a_stack(rbp) {
@@ -63,7 +55,7 @@ pub fn fatal(what: fmt::Arguments<'_>, rip: u64, mut rbp: u64) -> ! {
         if !is_text(ret) {
             break;
         }
-        let _ = writeln!(Raw, "  at {ret:#018x}");
+        log::print(0, format_args!("  at {ret:#018x}"));
         if next <= rbp {
             break;
         }

@@ -1,7 +1,7 @@
 //! The 8250 UART at COM1: polled output for messages, interrupt-driven input.
 
 use super::{irq, x86};
-use crate::sync::{IrqLock, Once};
+use crate::sync::Once;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 const COM1: u16 = 0x3f8;
@@ -15,7 +15,6 @@ const STATUS: u16 = COM1 + 5;
 const SCRATCH: u16 = COM1 + 7;
 
 static PRESENT: AtomicBool = AtomicBool::new(false);
-static OUT: IrqLock<()> = IrqLock::new(());
 static INPUT: Once<fn(u8)> = Once::new();
 
 /// Looks for the UART and sets 115200 8N1.
@@ -54,24 +53,15 @@ fn put(b: u8) {
     }
 }
 
-/// Writes bytes as they are.
+/// Writes bytes as they are, when no kernel message is being printed.
 pub fn write(bytes: &[u8]) {
     if present() {
-        let _guard = OUT.lock();
-        bytes.iter().copied().for_each(put);
+        crate::log::write_terminal(bytes, |bytes| bytes.iter().copied().for_each(put));
     }
 }
 
-/// Writes text, with CR before LF.
+/// Writes text, with CR before LF. Whoever owns the console ([`crate::log::nbcon`]) calls this.
 pub fn write_text(text: &[u8]) {
-    if present() {
-        let _guard = OUT.lock();
-        write_unlocked(text);
-    }
-}
-
-/// As [`write_text`], for a panic: whoever held the lock may never run again.
-pub fn write_unlocked(text: &[u8]) {
     if present() {
         for &b in text {
             if b == b'\n' {

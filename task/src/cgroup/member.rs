@@ -50,7 +50,7 @@ impl Reservation {
             Some(group) => {
                 let _held = lock();
                 if group.is_dead() {
-                    return Err(Errno::ENODEV);
+                    return Err(Errno::ENOENT);
                 }
                 group.reserved.fetch_add(1, Relaxed);
                 group.clone()

@@ -46,11 +46,10 @@ impl Pids {
         }
     }
     fn add(&self) -> u64 {
-        let now = self.current.fetch_add(1, Relaxed) + 1;
-        if now > self.peak.load(Relaxed) {
-            self.peak.store(now, Relaxed);
-        }
-        now
+        self.current.fetch_add(1, Relaxed) + 1
+    }
+    fn note_peak(&self, now: u64) {
+        self.peak.fetch_max(now, Relaxed);
     }
 }
 
@@ -73,6 +72,7 @@ pub(super) fn try_charge(group: &Arc<Cgroup>) -> Result<(), Errno> {
             refused(group, g);
             return Err(Errno::EAGAIN);
         }
+        g.pids.note_peak(now);
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn try_charge(group: &Arc<Cgroup>) -> Result<(), Errno> {
 /// Counts a task whatever the limits are (it moved here).
 pub(super) fn charge(group: &Arc<Cgroup>) {
     for g in counting(group) {
-        g.pids.add();
+        g.pids.note_peak(g.pids.add());
     }
 }
 

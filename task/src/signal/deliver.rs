@@ -7,7 +7,7 @@ use crate::trace::{self, report};
 use crate::{Cx, cgroup, tree, work};
 use abi::Errno;
 use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use machine::user::Regs;
 
 /// What a thread does after it has looked at its signals.
@@ -175,17 +175,11 @@ fn is_final(state: &SigState, info: &SigInfo) -> bool {
     Signal::from_raw(info.signo).is_some_and(|sig| state.hand.get(sig).flags().contains(SaFlags::IMMUTABLE))
 }
 
-/// A program dies of its own fault: a line for the log, but no more than a few a second.
+/// A program dies of its own fault: a line for the log.
 fn report(cx: &Cx, sig: Signal) {
-    const GAP_NS: u64 = 200_000_000;
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = sched::now();
-    if now.saturating_sub(LAST.swap(now, Ordering::Relaxed)) < GAP_NS {
-        return;
-    }
     let (name, trap, regs) = (cx.task.comm(), &cx.signal.trap, &cx.user.regs);
     let name = core::str::from_utf8(&name).unwrap_or("?").trim_end_matches('\0');
-    machine::kinfo!(
+    machine::kinfo_limited!(
         "{name}[{}]: signal {} at {:x} ip {:x} sp {:x} trap {} error {:x}",
         cx.task.tid(),
         sig.number(),

@@ -46,6 +46,8 @@ impl Symbols {
 
 /// Whether this line wants explaining.
 pub fn address_digits(line: &str) -> Option<&str> {
+    // Without the time stamp of kernel messages.
+    let line = line.strip_prefix('[').and_then(|l| l.split_once("] ")).map_or(line, |(_, l)| l);
     let rest = line.trim_start().strip_prefix("at 0x")?;
     let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
     let digits = rest.get(..end)?;
@@ -58,6 +60,7 @@ mod tests {
     fn only_kernel_addresses_are_backtrace_lines() {
         use super::address_digits;
         assert_eq!(address_digits("  at 0xffffffff80100010\r"), Some("ffffffff80100010"));
+        assert_eq!(address_digits("[    1.5] at 0xffffffff80100010"), Some("ffffffff80100010"));
         assert_eq!(address_digits("look at 0xffffffff80100010"), None);
         assert_eq!(address_digits("at 0x400000"), None);
     }

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("mm", 3),
     ("vfs", 3),
     ("random", 3),
+    ("klog", 3),
     ("events", 4),
     ("ipc", 4),
     ("tty", 4),
