@@ -106,6 +106,7 @@ pub mod so {
     pub const DOMAIN: i32 = 39;
     pub const PEEK_OFF: i32 = 42;
     pub const PEERGROUPS: i32 = 59;
+    pub const PASSPIDFD: i32 = 76;
     pub const PEERPIDFD: i32 = 77;
 }
 

@@ -1,5 +1,6 @@
 //! Sessions, process groups and terminals: what `vfs` and the terminal code ask of processes, and the end of a session.
 
+use crate::pidfd::Identity;
 use crate::process::Process;
 use crate::signal::send_group;
 use crate::task::Task;
@@ -9,7 +10,7 @@ use abi::signal::{SigInfo, Signal};
 use alloc::sync::Arc;
 use core::any::Any;
 use machine::sync::Once;
-use vfs::{JobControl, SignalSource};
+use vfs::{JobControl, ProcessId, SignalSource};
 
 /// The thread that runs now, if it belongs to a process.
 pub fn current() -> Option<Arc<Task>> {
@@ -20,6 +21,10 @@ pub fn current() -> Option<Arc<Task>> {
 }
 
 impl JobControl for Task {
+    fn process_id(&self) -> Option<ProcessId> {
+        let identity = Identity::of_process(self.process()).ok()?;
+        Some(identity)
+    }
     fn tid(&self) -> i32 {
         Task::tid(self)
     }
@@ -66,6 +71,9 @@ fn signal_pgrp(pgid: i32, sig: i32, from: SignalSource) -> Result<(), Errno> {
 struct Current;
 
 impl JobControl for Current {
+    fn process_id(&self) -> Option<ProcessId> {
+        current()?.process_id()
+    }
     fn tid(&self) -> i32 {
         current().map_or(0, |t| t.tid())
     }

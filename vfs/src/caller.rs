@@ -18,10 +18,17 @@ pub struct SignalSource {
     pub uid: u32,
 }
 
+/// What names a process for good, for those below the floor that knows what it is (pidfds over sockets).
+pub type ProcessId = Arc<dyn core::any::Any + Send + Sync>;
+
 /// The view a terminal (and SCM_CREDENTIALS, F_SETOWN) has of the calling process and of process groups.
 pub trait JobControl: Sync {
     /// Thread id of the caller.
     fn tid(&self) -> i32;
+    /// What names the caller's process for good.
+    fn process_id(&self) -> Option<ProcessId> {
+        None
+    }
     /// Process id of the caller.
     fn pid(&self) -> i32;
     /// Process group of the caller.

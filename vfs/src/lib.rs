@@ -59,7 +59,7 @@ pub mod xattrs;
 
 pub use anon::{AnonInode, PseudoFs, anon_file};
 pub use attr::{Attr, FileType, SetAttr, Timespec, dev_from_user, dev_to_user, major, makedev, minor};
-pub use caller::{Caller, JobControl, NoJobs, SignalSource, install_jobs, jobs};
+pub use caller::{Caller, JobControl, NoJobs, ProcessId, SignalSource, install_jobs, jobs};
 pub use clock::now;
 pub use cred::{Cap, CapSet, Cred};
 pub use dentry::Dentry;

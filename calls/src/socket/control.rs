@@ -6,11 +6,14 @@
 use super::install;
 use abi::Errno;
 use abi::socket::{CmsgHdr, MsgFlags, SCM_MAX_FD, SOL_SOCKET, Ucred, scm};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use machine::VirtAddr;
 use mm::UserPtr;
 use net::Control;
-use task::Cx;
-use vfs::Cap;
+use task::pidfd::{self, Identity};
+use task::{Cx, tree};
+use vfs::{Cap, File, ProcessId};
 use zerocopy::IntoBytes;
 
 const HEAD: usize = size_of::<CmsgHdr>();
@@ -38,7 +41,9 @@ pub fn read(cx: &Cx, at: VirtAddr, len: usize, out: &mut Control) -> Result<(), 
             match head.kind {
                 scm::SCM_RIGHTS => read_rights(cx, data.cast(), (size - HEAD) / 4, out)?,
                 scm::SCM_CREDENTIALS if size == HEAD + size_of::<Ucred>() => {
-                    out.creds = Some(checked(cx, data.cast::<Ucred>().read(cx.mm())?)?);
+                    let creds = checked(cx, data.cast::<Ucred>().read(cx.mm())?)?;
+                    out.process = named(creds.pid);
+                    out.creds = Some(creds);
                 }
                 _ => return Err(Errno::EINVAL),
             }
@@ -75,6 +80,13 @@ fn checked(cx: &Cx, claim: Ucred) -> Result<Ucred, Errno> {
     Ok(Ucred { pid, uid: kuid, gid: kgid })
 }
 
+/// What names for good the process that a sender claims to be.
+fn named(pid: i32) -> Option<ProcessId> {
+    let process = tree::find_process(pid)?;
+    let identity = Identity::of_process(&process).ok()?;
+    Some(identity)
+}
+
 /// The user buffer that control data of a receive goes to.
 pub struct Writer<'a> {
     cx: &'a Cx,
@@ -107,9 +119,9 @@ impl<'a> Writer<'a> {
             self.put_bytes(scm::SCM_CREDENTIALS, creds.as_bytes())?;
         }
         if !control.files.is_empty() {
-            self.put_rights(control, flags.contains(MsgFlags::CMSG_CLOEXEC))?;
+            self.put_rights(control.files, flags.contains(MsgFlags::CMSG_CLOEXEC))?;
         }
-        Ok(())
+        if control.wants_pidfd { self.put_pidfd(control.process) } else { Ok(()) }
     }
     /// Writes one message, cut where the buffer ends.
     fn put_bytes(&mut self, kind: i32, data: &[u8]) -> Result<(), Errno> {
@@ -129,12 +141,29 @@ impl<'a> Writer<'a> {
         self.used += align(len).min(self.left());
         Ok(())
     }
+    /// Makes a pidfd of the sender. A receiver without room for a descriptor is told so in its place.
+    fn put_pidfd(&mut self, process: Option<ProcessId>) -> Result<(), Errno> {
+        if self.left() < HEAD + size_of::<i32>() {
+            self.truncated = true;
+            return Ok(());
+        }
+        let Some(process) = process.and_then(|p| p.downcast::<Identity>().ok()) else { return Ok(()) };
+        let file = pidfd::new_file(&process, self.cx.cred());
+        let fd = install(self.cx, file, true);
+        let shown = fd.unwrap_or_else(|e| e.to_ret() as i32);
+        let written = self.put_bytes(scm::SCM_PIDFD, shown.as_bytes());
+        if let (Err(_), Ok(fd)) = (written, fd) {
+            // The program never learns of it.
+            let _ = self.cx.files().close(fd);
+        }
+        Ok(())
+    }
     /// Gives the files descriptors, as many as fit; the rest is closed.
-    fn put_rights(&mut self, control: Control, cloexec: bool) -> Result<(), Errno> {
+    fn put_rights(&mut self, files: Vec<Arc<File>>, cloexec: bool) -> Result<(), Errno> {
         let fits = self.left().saturating_sub(HEAD) / 4;
-        let all = control.files.len();
+        let all = files.len();
         let mut done = 0;
-        for file in control.files.into_iter().take(fits) {
+        for file in files.into_iter().take(fits) {
             let Ok(fd) = install(self.cx, file, cloexec) else { break };
             let slot = self.at.byte_add::<i32>(self.used + HEAD + 4 * done);
             if slot.write(self.cx.mm(), &fd).is_err() {

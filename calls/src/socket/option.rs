@@ -1,12 +1,14 @@
 //! getsockopt(2) and setsockopt(2).
 
-use super::{net_cx, socket_file};
+use super::{install, net_cx, socket_file};
 use abi::Errno;
 use abi::socket::{SOL_SOCKET, Ucred, so};
 use machine::VirtAddr;
 use mm::UserPtr;
 use net::{Socket, options};
 use task::Cx;
+use task::pidfd::{self, Identity};
+use vfs::File;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The longest value any option takes.
@@ -23,6 +25,9 @@ pub fn getsockopt(
 ) -> Result<(), Errno> {
     let file = socket_file(cx, fd)?;
     let room = usize::try_from(len.read(cx.mm())?).map_err(|_| Errno::EINVAL)?;
+    if (level, name) == (SOL_SOCKET, so::PEERPIDFD) {
+        return peer_pidfd(cx, &file, value, len, room);
+    }
     let mut bytes = options::get(&**Socket::of(&file)?, level, name)?;
     if (level, name) == (SOL_SOCKET, so::PEERCRED)
         && let Ok(peer) = Ucred::read_from_bytes(&bytes)
@@ -34,6 +39,20 @@ pub fn getsockopt(
     let n = bytes.len().min(room);
     cx.mm().write_bytes(value, bytes.get(..n).unwrap_or_default())?;
     len.write(cx.mm(), &(n as i32))
+}
+
+/// SO_PEERPIDFD: a pidfd of the process at the other end, reaped or not.
+fn peer_pidfd(cx: &Cx, file: &File, value: VirtAddr, len: UserPtr<i32>, room: usize) -> Result<(), Errno> {
+    let peer = Socket::of(file)?.peer_process().and_then(|p| p.downcast::<Identity>().ok());
+    let fd = install(cx, pidfd::new_file(&peer.ok_or(Errno::ENODATA)?, cx.cred()), true)?;
+    let n = room.min(size_of::<i32>());
+    let told = cx.mm().write_bytes(value, fd.as_bytes().get(..n).unwrap_or_default());
+    let told = told.and_then(|()| len.write(cx.mm(), &(n as i32)));
+    if told.is_err() {
+        // The program never learns of it.
+        let _ = cx.files().close(fd);
+    }
+    told
 }
 
 /// setsockopt(2).

@@ -58,7 +58,7 @@ crate::table::syscall_table! {
     52 getpeername(sockfd: Fd, addr: Ptr, addrlen: Ptr) => calls::socket::getpeername; Full; "getpeername(2)"; "cases/shell: bash-loops"
     53 socketpair(domain: Int, kind: Hex, protocol: Int, sv: Ptr) => calls::socket::socketpair; Full; "socketpair(2)"; "cases/tools: perl"
     54 setsockopt(sockfd: Fd, level: Int, optname: Int, optval: Ptr, optlen: Int) => calls::socket::setsockopt; Partial("SO_PEEK_OFF"); "getsockopt(2)"; "hostile: fuzz-calls"
-    55 getsockopt(sockfd: Fd, level: Int, optname: Int, optval: Ptr, optlen: Ptr) => calls::socket::getsockopt; Partial("SO_PEEK_OFF, SO_PEERPIDFD, SO_PEERGROUPS"); "getsockopt(2)"; "cases/dev: node-streams"
+    55 getsockopt(sockfd: Fd, level: Int, optname: Int, optval: Ptr, optlen: Ptr) => calls::socket::getsockopt; Partial("SO_PEEK_OFF, SO_PEERGROUPS"); "getsockopt(2)"; "cases/dev: node-streams"
     56 clone(flags: Hex, stack: Ptr, parent_tid: Ptr, child_tid: Ptr, tls: Ptr) => calls::process::clone; Partial("namespaces"); "clone(2)"; "cases/shell: bash-pipelines"
     57 fork() => calls::process::fork; Full; "fork(2)"; "hostile: fuzz-calls"
     58 vfork() => calls::process::vfork; Full; "vfork(2)"; "hostile: fuzz-calls"

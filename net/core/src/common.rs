@@ -25,6 +25,7 @@ pub enum Flag {
     Debug = 64,
     ReusePort = 128,
     Timestamp = 256,
+    PassPidfd = 512,
 }
 
 /// Options and error of one socket.

@@ -6,7 +6,7 @@ use abi::socket::{MsgFlags, Ucred};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use mm::{Dst, Src};
-use vfs::{Cred, File};
+use vfs::{Cred, File, ProcessId};
 
 /// Control data beside the bytes.
 #[derive(Default)]
@@ -15,12 +15,16 @@ pub struct Control {
     pub files: Vec<Arc<File>>,
     /// Who sent it (SCM_CREDENTIALS).
     pub creds: Option<Ucred>,
+    /// The process that sent it (SCM_PIDFD).
+    pub process: Option<ProcessId>,
+    /// The receiver wants a pidfd (SO_PASSPIDFD).
+    pub wants_pidfd: bool,
 }
 
 impl Control {
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.creds.is_none()
+        self.files.is_empty() && self.creds.is_none() && !self.wants_pidfd
     }
 }
 

@@ -33,6 +33,7 @@ fn flag_of(name: i32) -> Option<Flag> {
         so::DEBUG => Flag::Debug,
         so::REUSEPORT => Flag::ReusePort,
         so::PASSCRED => Flag::PassCred,
+        so::PASSPIDFD => Flag::PassPidfd,
         so::TIMESTAMP => Flag::Timestamp,
         _ => return None,
     })

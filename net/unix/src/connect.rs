@@ -1,7 +1,7 @@
 //! bind, listen, connect, accept (unix(7), bind(2), listen(2), connect(2), accept(2)).
 
 use crate::name::{self, Name, Target};
-use crate::socket::{Kind, Phase, UnixSocket, ucred_of};
+use crate::socket::{Kind, Peer, Phase, UnixSocket, peer_of};
 use abi::Errno;
 use abi::socket::family::AF_UNSPEC;
 use abi::stat::S_IFSOCK;
@@ -49,7 +49,7 @@ impl UnixSocket {
 
     /// Gives a name to a socket that sends credentials and has none.
     fn autobind_if_passcred(&self) -> Result<(), Errno> {
-        if self.common.is(Flag::PassCred) && self.name().is_none() {
+        if self.passes_sender() && self.name().is_none() {
             let me = self.arc().ok_or(Errno::EINVAL)?;
             self.take_name(name::autobind(&me)?)?;
         }
@@ -61,7 +61,7 @@ impl UnixSocket {
         if self.kind == Kind::Dgram {
             return Err(Errno::EOPNOTSUPP);
         }
-        let cred = ucred_of(cx);
+        let cred = peer_of(cx);
         self.with_link(|l| {
             if l.name.is_none() || l.phase == Phase::Connected {
                 return Err(Errno::EINVAL);
@@ -90,7 +90,7 @@ impl UnixSocket {
         let deadline = self.common.deadline(false);
         loop {
             let other = find(&target, self.kind, cx)?;
-            let cred = ucred_of(cx);
+            let cred = peer_of(cx);
             if self.try_connect(&me, &other, cred)? {
                 other.readers.wake_all();
                 return Ok(());
@@ -104,12 +104,7 @@ impl UnixSocket {
     }
 
     /// Queues a new connection at `other`; false when its backlog is full.
-    fn try_connect(
-        &self,
-        me: &Arc<UnixSocket>,
-        other: &Arc<UnixSocket>,
-        cred: abi::socket::Ucred,
-    ) -> Result<bool, Errno> {
+    fn try_connect(&self, me: &Arc<UnixSocket>, other: &Arc<UnixSocket>, cred: Peer) -> Result<bool, Errno> {
         match self.phase() {
             Phase::Idle => {}
             Phase::Connected => return Err(Errno::EISCONN),
@@ -126,13 +121,13 @@ impl UnixSocket {
                 if l.backlog.len() > l.backlog_max {
                     return Ok((None, None));
                 }
-                Ok((Some(l.name.clone()), l.listener_cred))
+                Ok((Some(l.name.clone()), l.listener_cred.clone()))
             })?;
             let Some(name) = name else { return Ok(false) };
             (name, listener)
         };
-        if other.common.is(Flag::PassCred) {
-            end.common.set(Flag::PassCred, true);
+        for flag in [Flag::PassCred, Flag::PassPidfd] {
+            end.common.set(flag, other.common.is(flag));
         }
         end.with_link(|l| l.name = name);
         self.with_link(|l| match l.phase {

@@ -9,7 +9,7 @@ use abi::Errno;
 use abi::socket::MsgFlags;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use net::{Flag, RecvMsg, SendMsg};
+use net::{RecvMsg, SendMsg};
 
 /// Overhead a message is charged besides its bytes when it is held against SO_SNDBUF.
 const OVERHEAD: usize = 32;
@@ -110,7 +110,7 @@ impl UnixSocket {
                 if let Some((copied, len)) = taken? {
                     let cut = copied < len;
                     msg.out_flags.set(MsgFlags::TRUNC, cut);
-                    deliver(msg, extras, self.common.is(Flag::PassCred));
+                    deliver(msg, extras, &self.common);
                     return Ok(if msg.flags.contains(MsgFlags::TRUNC) { len } else { copied });
                 }
             }

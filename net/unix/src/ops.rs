@@ -1,7 +1,7 @@
 //! The family as the socket layer sees it.
 
 use crate::name::Name;
-use crate::socket::{Kind, Phase, UnixSocket, ucred_of};
+use crate::socket::{Kind, Phase, UnixSocket, peer_of};
 use abi::Errno;
 use abi::socket::family::AF_UNIX;
 use abi::socket::{SOL_SOCKET, Ucred, so};
@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use net::options::{OptValue, value};
 use net::{Common, Family, NetCx, RecvMsg, SendMsg, Shutdown, SockAddr, SocketOps};
-use vfs::{PollEvents, PollTable};
+use vfs::{PollEvents, PollTable, ProcessId};
 
 /// AF_UNIX.
 pub struct Unix;
@@ -34,7 +34,7 @@ impl Family for Unix {
         cx: &NetCx<'_>,
     ) -> Result<(Arc<dyn SocketOps>, Arc<dyn SocketOps>), Errno> {
         check_protocol(protocol)?;
-        let (a, b) = UnixSocket::pair(Kind::from_raw(kind)?, ucred_of(cx));
+        let (a, b) = UnixSocket::pair(Kind::from_raw(kind)?, peer_of(cx));
         Ok((a, b))
     }
 }
@@ -102,7 +102,7 @@ impl SocketOps for UnixSocket {
             so::ACCEPTCONN => Ok(value(&i32::from(self.phase() == Phase::Listening))),
             so::PEERCRED => {
                 let unknown = Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-                Ok(value(&self.with_link(|l| l.peer_cred).unwrap_or(unknown)))
+                Ok(value(&self.with_link(|l| l.peer_cred.as_ref().map(|p| p.ucred)).unwrap_or(unknown)))
             }
             _ => Err(Errno::ENOPROTOOPT),
         }
@@ -123,6 +123,9 @@ impl SocketOps for UnixSocket {
     fn unsent_bytes(&self) -> Result<usize, Errno> {
         // What waits at a connected peer came from here.
         Ok(self.peer().filter(|_| self.kind != Kind::Dgram).map_or(0, |p| p.charge()))
+    }
+    fn peer_process(&self) -> Option<ProcessId> {
+        self.with_link(|l| l.peer_cred.as_ref()?.process.clone())
     }
     fn close(&self) {
         self.release();

@@ -14,7 +14,7 @@ use machine::PAGE_SIZE;
 use machine::mem::Frame;
 use mm::{Dst, Src};
 use smallvec::SmallVec;
-use vfs::File;
+use vfs::{File, ProcessId};
 
 /// What goes along with bytes.
 #[derive(Default)]
@@ -23,6 +23,8 @@ pub struct Attached {
     pub files: Vec<Arc<File>>,
     /// Who sent it.
     pub creds: Option<Ucred>,
+    /// The process that sent it.
+    pub process: Option<ProcessId>,
     /// The sender's address (datagrams of bound sockets).
     pub from: Option<Arc<Name>>,
 }
@@ -91,6 +93,8 @@ pub struct Extras {
     pub files: Vec<Arc<File>>,
     /// Credentials of the first message.
     pub creds: Option<Ucred>,
+    /// The process that sent it.
+    pub process: Option<ProcessId>,
     /// Address of the sender.
     pub from: Option<Arc<Name>>,
 }
@@ -99,7 +103,9 @@ impl Extras {
     /// Takes (or, peeking, copies) what is attached. Copying files fails without memory.
     fn gather(&mut self, attached: &mut Option<Box<Attached>>, peek: bool) -> Result<(), Errno> {
         let Some(a) = attached else { return Ok(()) };
-        self.creds = self.creds.or(a.creds);
+        if self.creds.is_none() {
+            (self.creds, self.process) = (a.creds, a.process.clone());
+        }
         if self.from.is_none() {
             self.from = a.from.clone();
         }

@@ -15,9 +15,9 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use machine::sync::SpinLock;
-use net::{Common, NetCx, Shutdown};
+use net::{Common, Flag, NetCx, Shutdown};
 use sched::{Mutex, MutexGuard, WaitError, WaitQueue};
-use vfs::{Cred, PollEvents, PollTable};
+use vfs::{Cred, PollEvents, PollTable, ProcessId};
 
 /// Messages that may wait in a datagram inbox (`net.unix.max_dgram_qlen`).
 const DGRAM_QUEUE: usize = 10;
@@ -73,9 +73,9 @@ pub struct Link {
     /// The other end, or the default destination of datagrams.
     pub peer: Option<Arc<UnixSocket>>,
     /// Who the other end was when the connection was made.
-    pub peer_cred: Option<Ucred>,
+    pub peer_cred: Option<Peer>,
     /// Who called listen(2).
-    pub listener_cred: Option<Ucred>,
+    pub listener_cred: Option<Peer>,
     /// Connections not yet accepted.
     pub backlog: VecDeque<Arc<UnixSocket>>,
     /// How many may wait.
@@ -103,10 +103,20 @@ pub struct UnixSocket {
     pub(crate) room: WaitQueue,
 }
 
-/// The identity SO_PEERCRED reports.
-pub fn ucred_of(cx: &NetCx<'_>) -> Ucred {
+/// Who is at the other end.
+#[derive(Clone)]
+pub struct Peer {
+    /// What SO_PEERCRED reports.
+    pub ucred: Ucred,
+    /// What SO_PEERPIDFD makes a pidfd for.
+    pub process: Option<ProcessId>,
+}
+
+/// The caller as the other end of a connection.
+pub fn peer_of(cx: &NetCx<'_>) -> Peer {
     let cred = cx.caller.cred;
-    Ucred { pid: cx.caller.jobs.pid(), uid: cred.euid, gid: cred.egid }
+    let ucred = Ucred { pid: cx.caller.jobs.pid(), uid: cred.euid, gid: cred.egid };
+    Peer { ucred, process: cx.caller.jobs.process_id() }
 }
 
 /// The identity SCM_CREDENTIALS reports of a sender that did not say.
@@ -141,18 +151,22 @@ impl UnixSocket {
         })
     }
     /// Two sockets connected to each other.
-    pub fn pair(kind: Kind, cred: Ucred) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
+    pub fn pair(kind: Kind, cred: Peer) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
         let (a, b) = (UnixSocket::new(kind), UnixSocket::new(kind));
-        a.join(&b, Some(cred));
+        a.join(&b, Some(cred.clone()));
         b.join(&a, Some(cred));
         (a, b)
     }
     /// Makes `peer` the other end.
-    pub fn join(&self, peer: &Arc<UnixSocket>, cred: Option<Ucred>) {
+    pub fn join(&self, peer: &Arc<UnixSocket>, cred: Option<Peer>) {
         let mut link = self.link.lock();
         link.peer = Some(peer.clone());
         link.peer_cred = cred;
         link.phase = Phase::Connected;
+    }
+    /// Who sends is told along with messages.
+    pub fn passes_sender(&self) -> bool {
+        self.common.is(Flag::PassCred) || self.common.is(Flag::PassPidfd)
     }
     /// An owning reference to itself; `None` only while it is being destroyed.
     pub fn arc(&self) -> Option<Arc<UnixSocket>> {

@@ -5,19 +5,25 @@ use crate::socket::{Phase, UnixSocket, sender_of};
 use abi::Errno;
 use abi::socket::MsgFlags;
 use alloc::boxed::Box;
-use net::{Flag, RecvMsg, SendMsg};
+use net::{Common, Flag, RecvMsg, SendMsg};
 
 impl UnixSocket {
     /// What goes along with a message: files, and credentials where either end wants them. Files in flight are counted.
     pub fn attach(&self, msg: &mut SendMsg<'_, '_>, peer: &UnixSocket) -> Result<Option<Box<Attached>>, Errno> {
         let files = core::mem::take(&mut msg.control.files);
-        let wanted = self.common.is(Flag::PassCred) || peer.common.is(Flag::PassCred);
-        let creds = msg.control.creds.take().or_else(|| wanted.then(|| sender_of(msg.cred)));
+        let wanted = self.passes_sender() || peer.passes_sender();
+        let mut process = msg.control.process.take();
+        let creds = msg.control.creds.take().or_else(|| {
+            wanted.then(|| {
+                process = vfs::jobs().process_id();
+                sender_of(msg.cred)
+            })
+        });
         if files.is_empty() && creds.is_none() {
             return Ok(None);
         }
         crate::gc::note_in_flight(&files);
-        Ok(Some(Box::new(Attached { files, creds, from: None })))
+        Ok(Some(Box::new(Attached { files, creds, process, from: None })))
     }
 
     /// send on a stream: all of it, waiting for room.
@@ -86,7 +92,7 @@ impl UnixSocket {
             true => asked,
             false => asked.min(self.common.rcvlowat() as usize),
         };
-        let by_sender = self.common.is(Flag::PassCred);
+        let by_sender = self.passes_sender();
         let mut extras = Extras::default();
         let mut deadline = None;
         loop {
@@ -115,7 +121,7 @@ impl UnixSocket {
             }
             // Something left over after progress means a bound that one receive does not cross.
             if enough || result.is_err() || done > 0 && self.held() > 0 {
-                deliver(msg, extras, by_sender);
+                deliver(msg, extras, &self.common);
                 return Ok(done);
             }
             let waited = self.wait_for_bytes(done, nonblock, &mut deadline);
@@ -123,7 +129,7 @@ impl UnixSocket {
                 Ok(true) => {}
                 Err(e) if done == 0 => return Err(e),
                 Ok(false) | Err(_) => {
-                    deliver(msg, extras, by_sender);
+                    deliver(msg, extras, &self.common);
                     return Ok(done);
                 }
             }
@@ -159,12 +165,16 @@ impl UnixSocket {
 }
 
 /// Hands what came along to the caller.
-pub fn deliver(msg: &mut RecvMsg<'_, '_>, extras: Extras, pass_creds: bool) {
+pub fn deliver(msg: &mut RecvMsg<'_, '_>, extras: Extras, wanted: &Common) {
     if msg.wants_addr {
         msg.addr = extras.from.as_ref().map(|n| n.addr());
     }
     msg.control.files = extras.files;
-    if pass_creds {
+    if wanted.is(Flag::PassPidfd) {
+        msg.control.wants_pidfd = true;
+        msg.control.process = extras.process;
+    }
+    if wanted.is(Flag::PassCred) {
         // What was sent before the option was set has no sender on record.
         let nobody = abi::socket::Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
         msg.control.creds = Some(extras.creds.unwrap_or(nobody));

@@ -2,7 +2,7 @@
 
 use crate::gc;
 use crate::name::Target;
-use crate::socket::{Kind, UnixSocket};
+use crate::socket::{Kind, Peer, UnixSocket};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::socket::family::AF_UNIX;
@@ -14,11 +14,11 @@ use net::{Control, Flag, NetCx, RecvMsg, SendMsg, Shutdown, SockAddr, Socket, So
 use tmpfs::testing::World;
 use vfs::{AnonInode, Cred, Dst, File, PollEvents, PollTable, Src};
 
-const ME: Ucred = Ucred { pid: 7, uid: 1, gid: 2 };
+const ME: Peer = Peer { ucred: Ucred { pid: 7, uid: 1, gid: 2 }, process: None };
 
 fn send_full(s: &UnixSocket, bytes: &[u8], files: Vec<Arc<File>>, flags: MsgFlags) -> Result<usize, Errno> {
     let cred = Cred::root();
-    let control = Control { files, creds: None };
+    let control = Control { files, ..Control::default() };
     let flags = flags | MsgFlags::DONTWAIT;
     s.send(&mut SendMsg { src: &mut Src::kernel(bytes), addr: None, control, flags, cred: &cred, cx: None })
 }
