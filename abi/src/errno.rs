@@ -163,6 +163,7 @@ errnos! {
     ERESTARTNOHAND = 514, "Kernel-internal: restart when no handler runs";
     ENOIOCTLCMD = 515, "Kernel-internal: the driver does not know this ioctl";
     ERESTART_RESTARTBLOCK = 516, "Kernel-internal: restart through restart_syscall";
+    ENOTSUPP = 524, "Operation is not supported";
 }
 
 impl Errno {

@@ -79,3 +79,11 @@ pub const ARCH_GET_FS: i32 = 0x1003;
 pub const ARCH_GET_GS: i32 = 0x1004;
 pub const ARCH_GET_CPUID: i32 = 0x1011;
 pub const ARCH_SET_CPUID: i32 = 0x1012;
+/// The private futex table of a process.
+pub const PR_FUTEX_HASH: i32 = 78;
+pub const PR_FUTEX_HASH_GET_SLOTS: u64 = 2;
+/// Extensions of the time slice on request (rseq(2)).
+pub const PR_RSEQ_SLICE_EXTENSION: i32 = 79;
+pub const PR_RSEQ_SLICE_EXTENSION_GET: u64 = 1;
+pub const PR_RSEQ_SLICE_EXTENSION_SET: u64 = 2;
+pub const PR_RSEQ_SLICE_EXT_ENABLE: u64 = 1;

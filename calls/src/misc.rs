@@ -166,6 +166,11 @@ pub fn reboot(cx: &mut Cx, magic1: u32, magic2: u32, op: u32, arg: UserCStr) -> 
     }
 }
 
+/// rseq_slice_yield(2): the way into the call has given up the CPU; this tells whether a grant was open.
+pub fn rseq_slice_yield(cx: &mut Cx) -> Result<i32, Errno> {
+    Ok(task::rseq::take_yielded(cx).into())
+}
+
 /// rseq(2)
 pub fn rseq(cx: &mut Cx, area: VirtAddr, len: u32, flags: u32, signature: u32) -> Result<(), Errno> {
     task::rseq::register(cx, area.0, len, flags, signature)

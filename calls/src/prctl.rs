@@ -145,6 +145,20 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             sud::set(cx, new);
             Ok(0)
         }
+        PR_FUTEX_HASH => match a2 {
+            // There is one table for all processes.
+            PR_FUTEX_HASH_GET_SLOTS => Ok(0),
+            _ => Err(Errno::EINVAL),
+        },
+        PR_RSEQ_SLICE_EXTENSION if a4 != 0 || a5 != 0 => Err(Errno::EINVAL),
+        PR_RSEQ_SLICE_EXTENSION => match (a2, a3) {
+            (PR_RSEQ_SLICE_EXTENSION_GET, 0) => Ok(task::rseq::slice_enabled(cx).into()),
+            (PR_RSEQ_SLICE_EXTENSION_SET, 0 | PR_RSEQ_SLICE_EXT_ENABLE) => {
+                task::rseq::enable_slice(cx, a3 != 0)?;
+                Ok(0)
+            }
+            _ => Err(Errno::EINVAL),
+        },
         _ => Err(Errno::EINVAL),
     }
 }

@@ -167,6 +167,11 @@ pub fn schedule() {
     switch(false);
 }
 
+/// Has the current thread's CPU look after this time whether another thread is due.
+pub fn look_in(ns: u64) {
+    cpu::this().program_by(crate::now().saturating_add(ns));
+}
+
 /// Lets the other runnable threads of this CPU go first (sched_yield(2)).
 #[inline]
 pub fn yield_now() {

@@ -7,7 +7,7 @@
 use crate::run::Dispatch;
 use crate::seccomp::{self, Verdict};
 use crate::trace::report;
-use crate::{Cx, sud, work};
+use crate::{Cx, rseq, sud, work};
 
 /// Syscall user dispatch is on.
 pub const SUD: u32 = 1;
@@ -19,12 +19,17 @@ pub const SECCOMP: u32 = 4;
 pub const EMU: u32 = 8;
 /// The thread is single-stepped by its tracer: a call is one step.
 pub const STEP: u32 = 16;
+/// The thread runs on a granted extension of its slice.
+pub const SLICE: u32 = 32;
 
 /// Carries out the call in the registers unless someone takes it away; gives what goes into the result register.
 #[cold]
 #[inline(never)]
 pub(crate) fn call(cx: &mut Cx, dispatch: Dispatch) -> i64 {
     let bits = cx.task.entry.get();
+    if bits & SLICE != 0 {
+        rseq::end_slice(cx, cx.user.regs.orig_rax == rseq::YIELD_CALL);
+    }
     if bits & SUD != 0 && sud::takes(cx) {
         return cx.user.regs.orig_rax as i64;
     }

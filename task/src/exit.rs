@@ -8,7 +8,7 @@ use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::trace::{self, link, report};
 use crate::tree::{self, Tree};
-use crate::{Cx, cgroup, futex, jobs, pidfd, usage, wait, work};
+use crate::{Cx, cgroup, futex, jobs, pidfd, rseq, usage, wait, work};
 use abi::futex::BITSET_MATCH_ANY;
 use abi::ptrace::Event;
 use abi::signal::{SigInfo, Signal, si};
@@ -83,6 +83,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
 /// The thread leaves its address space (also on exec): robust futexes, the join word, a waiting vfork parent.
 pub(crate) fn release_memory(cx: &mut Cx) {
     futex::leave_memory(cx);
+    rseq::reset(cx);
     let word = core::mem::take(&mut cx.clear_child_tid);
     // Without another user of the memory nobody could see the word.
     if word != 0

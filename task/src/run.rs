@@ -64,10 +64,16 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
     // rt_sigreturn leaves no call behind that could be restarted.
     let mut in_call = from_call && cx.user.regs.orig_rax != u64::MAX;
     let mut interrupted = false;
+    let mut interrupted_user = !from_call;
     loop {
         if thread.flags() & Flags::NEED_RESCHED != 0 {
-            sched::schedule();
-            sched::group::wait_for_quota();
+            if interrupted_user && !cx.task.work.any() && rseq::grant_slice(cx) {
+                thread.clear_flags(Flags::NEED_RESCHED);
+            } else {
+                sched::schedule();
+                sched::group::wait_for_quota();
+            }
+            interrupted_user = false;
         }
         let todo = cx.task.work.get();
         if todo & work::EXIT != 0 {

@@ -294,4 +294,5 @@ crate::table::syscall_table! {
     455 futex_wait(uaddr: Ptr, val: Uint, mask: Hex, flags: Hex, timeout: Ptr, clockid: Clock) => calls::futex::futex_wait; Full; "futex(2)"; "hostile: fuzz-calls"
     456 futex_requeue(waiters: Ptr, flags: Hex, nr_wake: Int, nr_requeue: Int) => calls::futex::futex_requeue; Full; "futex(2)"; "hostile: fuzz-calls"
     470 listns(req: Ptr, ns_ids: Ptr, nr_ns_ids: Size, flags: Hex) => calls::ns::listns; Full; "listns(2)"; "namespaces: lsns"
+    471 rseq_slice_yield() => calls::misc::rseq_slice_yield; Full; "rseq(2)"; "hostile: fuzz-calls"
 }

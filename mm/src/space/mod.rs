@@ -58,6 +58,7 @@ pub struct Mm {
     limits: SpinLock<Limits>,
     /// Kinds of expedited barrier the process registered for (membarrier(2)).
     barriers: AtomicU32,
+    concurrency_ids: AtomicU64,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -77,6 +78,7 @@ impl Mm {
             pages: SpinLock::new(pages),
             limits: SpinLock::new(limits),
             barriers: AtomicU32::new(0),
+            concurrency_ids: AtomicU64::new(0),
         })
     }
     /// Makes this the current CPU's user address space.
@@ -91,6 +93,11 @@ impl Mm {
     /// Registrations for membarrier(2), a bit set of its registration commands.
     pub fn barriers(&self) -> &AtomicU32 {
         &self.barriers
+    }
+    /// The concurrency ids that threads of this space own (rseq(2)); its meaning is the owner's of those.
+    #[inline]
+    pub fn concurrency_ids(&self) -> &AtomicU64 {
+        &self.concurrency_ids
     }
     /// The resource limits that memory calls obey from now on.
     pub fn set_limits(&self, limits: Limits) {

@@ -337,7 +337,6 @@ fn fresh_start(cx: &mut Cx, process: &Arc<Process>, task: &Arc<Task>) {
     }
     cx.signal.altstack = StackT { flags: abi::signal::SS_DISABLE, ..StackT::default() };
     cx.restart = None;
-    rseq::reset(cx);
     sud::set(cx, None);
     trace::debug::clear(task);
     // Two references are our own: the thread's and the one others look at.
