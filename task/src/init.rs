@@ -29,6 +29,7 @@ pub fn spawn_init(
     failed: fn(&[u8], Errno),
 ) -> Result<(), Errno> {
     let cred = Cred::root();
+    cred.user_ns.set_max_made(fork::max_tasks() as u32 / 2)?;
     let user = UserCounts::of(&cred);
     let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred, ns: NsProxy::first() };
     let (group, pid) = {

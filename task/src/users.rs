@@ -4,7 +4,7 @@
 //! it than the limit he had then (user_namespaces(7), getrlimit(2)).
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, Ordering};
 use machine::sync::SpinLock;
 use vfs::{Cred, Namespace, UserNamespace};
@@ -19,7 +19,8 @@ pub struct UserCounts {
     signals: AtomicU32,
 }
 
-static USERS: SpinLock<BTreeMap<(u64, u32), Arc<UserCounts>>> = SpinLock::new(BTreeMap::new());
+/// Users that own something; others would only keep their namespaces alive.
+static USERS: SpinLock<BTreeMap<(u64, u32), Weak<UserCounts>>> = SpinLock::new(BTreeMap::new());
 
 impl UserCounts {
     /// The counts of the real user of `cred`, made when the user is new.
@@ -38,22 +39,17 @@ impl UserCounts {
     fn in_ns(ns: Arc<UserNamespace>, uid: u32, above: Option<Arc<UserCounts>>) -> Arc<UserCounts> {
         let key = (ns.id(), uid);
         let new = Arc::new(UserCounts { uid, ns, above, tasks: AtomicU32::new(0), signals: AtomicU32::new(0) });
-        let mut gone = alloc::vec::Vec::new();
         let mut users = USERS.lock();
-        // Users that own nothing any more leave when another comes.
-        if users.len() > 64 && !users.contains_key(&key) {
-            users.retain(|_, u| {
-                let used = Arc::strong_count(u) > 1;
-                if !used {
-                    gone.push(u.clone());
-                }
-                used
-            });
+        if let Some(known) = users.get(&key).and_then(Weak::upgrade) {
+            drop(users);
+            return known;
         }
-        let found = users.entry(key).or_insert(new).clone();
-        drop(users);
-        drop(gone);
-        found
+        // Users that own nothing any more leave when another comes.
+        if users.len() > 64 {
+            users.retain(|_, u| u.strong_count() > 0);
+        }
+        users.insert(key, Arc::downgrade(&new));
+        new
     }
     /// The user, as the kernel knows it.
     pub fn uid(&self) -> u32 {

@@ -5,17 +5,19 @@
 //!
 //! ```text
 //! UserNamespace::writer (sleeping): writers of maps and of the setgroups rule
+//! UserNamespace::made (spin, one at a time): how many namespaces each user has made
 //! ```
 
 use crate::cred::{Cap, CapSet, Cred};
 use crate::idmap::IdMap;
 use crate::ns::{Namespace, NsId, NsKind};
 use abi::Errno;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
-use machine::sync::Once;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use machine::sync::{Once, SpinLock};
 
 /// What is shown for ids without a name here (`kernel.overflowuid`).
 pub const OVERFLOW_ID: u32 = 65534;
@@ -48,7 +50,14 @@ pub struct UserNamespace {
     max_tasks: u64,
     /// Serialises writers of maps and of the setgroups rule.
     pub(crate) writer: sched::Mutex<()>,
+    /// User namespaces that exist by each user's doing, here and below.
+    made: SpinLock<BTreeMap<u32, u32>>,
+    /// How many that may be for one user (`user.max_user_namespaces`).
+    max_made: AtomicU32,
 }
+
+/// Bound of `user.max_user_namespaces`, and its value in new namespaces.
+const MAX_MADE: u32 = i32::MAX as u32;
 
 /// A second namespace was ever made: until then nothing needs translating.
 static ANY_CHILD: AtomicBool = AtomicBool::new(false);
@@ -82,6 +91,8 @@ impl UserNamespace {
                 maker_had_setfcap: true,
                 max_tasks: u64::MAX,
                 writer: sched::Mutex::new(()),
+                made: SpinLock::new(BTreeMap::new()),
+                max_made: AtomicU32::new(MAX_MADE),
             }))
         })
     }
@@ -100,6 +111,8 @@ impl UserNamespace {
             maker_had_setfcap: cred.cap_effective.has(Cap::Setfcap),
             max_tasks,
             writer: sched::Mutex::new(()),
+            made: SpinLock::new(BTreeMap::new()),
+            max_made: AtomicU32::new(MAX_MADE),
         }))
     }
     /// Whether it is the first one.
@@ -203,19 +216,76 @@ impl UserNamespace {
     pub fn max_tasks(&self) -> u64 {
         self.max_tasks
     }
+    /// How many user namespaces one user may have made here and below.
+    pub fn max_made(&self) -> u32 {
+        self.max_made.load(Ordering::Relaxed)
+    }
+    /// Changes that; EINVAL beyond what a counter holds.
+    pub fn set_max_made(&self, most: u32) -> Result<(), Errno> {
+        if most > MAX_MADE {
+            return Err(Errno::EINVAL);
+        }
+        self.max_made.store(most, Ordering::Relaxed);
+        Ok(())
+    }
+    /// Counts one more user namespace made by `uid`, here and by the makers of this one all the way up; ENOSPC where there are too many.
+    fn count_made(&self, uid: u32) -> Result<(), Errno> {
+        let (mut at, mut by) = (self, uid);
+        loop {
+            let room = {
+                let mut made = at.made.lock();
+                let n = made.entry(by).or_insert(0);
+                let room = *n < at.max_made();
+                *n += u32::from(room);
+                room
+            };
+            if !room {
+                self.uncount_made(uid, Some(at));
+                return Err(Errno::ENOSPC);
+            }
+            let Some(up) = &at.parent else { return Ok(()) };
+            (at, by) = (up, at.owner);
+        }
+    }
+    /// Takes that back, up to but without `end`.
+    fn uncount_made(&self, uid: u32, end: Option<&UserNamespace>) {
+        let (mut at, mut by) = (self, uid);
+        while end.is_none_or(|end| *end != *at) {
+            {
+                let mut made = at.made.lock();
+                if let Some(n) = made.get_mut(&by) {
+                    *n = n.saturating_sub(1);
+                    if *n == 0 {
+                        made.remove(&by);
+                    }
+                }
+            }
+            let Some(up) = &at.parent else { return };
+            (at, by) = (up, at.owner);
+        }
+    }
     /// The kernel id of user 0 here.
     pub fn root_uid(&self) -> Option<u32> {
         self.kuid(0)
     }
 }
 
+impl UserNamespace {
+    /// Lets go of the parent, in which it no longer counts.
+    fn leave(&mut self) -> Option<Arc<UserNamespace>> {
+        crate::ns::delist(self.ns_id.id);
+        let parent = self.parent.take()?;
+        parent.uncount_made(self.owner, None);
+        Some(parent)
+    }
+}
+
 impl Drop for UserNamespace {
     /// Lets go of a chain of ancestors without nesting as deep as the chain.
     fn drop(&mut self) {
-        crate::ns::delist(self.ns_id.id);
-        let mut next = self.parent.take();
+        let mut next = self.leave();
         while let Some(mut ns) = next.and_then(Arc::into_inner) {
-            next = ns.parent.take();
+            next = ns.leave();
         }
     }
 }
@@ -255,7 +325,9 @@ pub fn create(cred: &Cred, chrooted: bool, max_tasks: u64) -> Result<Cred, Errno
     if cred.user_ns.level > MAX_LEVEL {
         return Err(Errno::ENOSPC);
     }
+    cred.user_ns.count_made(cred.euid)?;
     if chrooted || !cred.user_ns.maps_both(cred.euid, cred.egid) {
+        cred.user_ns.uncount_made(cred.euid, None);
         return Err(Errno::EPERM);
     }
     Ok(cred_inside(cred, &UserNamespace::child_of(cred, max_tasks)))

@@ -159,6 +159,26 @@ mod tests {
     }
 
     #[test]
+    fn nobody_makes_more_namespaces_than_he_may() {
+        let user = Cred::user(77, 77);
+        let mut inside = child(&user);
+        inside.user_ns.write_map(IdKind::Uid, b"0 77 1", &Writer { opener: &inside, cred: &inside }).unwrap();
+        inside.user_ns.write_setgroups(b"deny").unwrap();
+        inside.user_ns.write_map(IdKind::Gid, b"0 77 1", &Writer { opener: &inside, cred: &inside }).unwrap();
+        inside.user_ns.set_max_made(2).unwrap();
+        let first = child(&inside);
+        let _second = child(&inside);
+        assert_eq!(create(&inside, false, 9).unwrap_err(), Errno::ENOSPC);
+        drop(first);
+        let third = child(&inside);
+        assert_eq!(create(&inside, true, 9).unwrap_err(), Errno::ENOSPC);
+        drop(third);
+        assert_eq!(create(&inside, true, 9).unwrap_err(), Errno::EPERM);
+        inside.euid = 5;
+        assert_eq!(create(&inside, false, 9).unwrap_err(), Errno::EPERM);
+    }
+
+    #[test]
     fn capabilities_reach_down_not_up() {
         let user = Cred::user(1000, 1000);
         let inside = child(&user);

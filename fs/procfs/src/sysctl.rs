@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use machine::sync::Once;
 use task::ns::{PidNamespace, UtsNamespace, uts};
 use task::seccomp::log as seccomp;
-use vfs::Cap;
+use vfs::{Cap, Cred};
 use vfs::ns::Namespace;
 
 type Shown = Result<(), Errno>;
@@ -29,8 +29,27 @@ pub static ENTRIES: &[Entry] = &[
     Entry::Dir("fs", FS),
     Entry::Dir("kernel", KERNEL),
     Entry::Dir("net", &[Entry::Dir("core", &[fixed!("somaxconn", "4096")])]),
+    Entry::Dir(
+        "user",
+        &[Entry::write(
+            "max_user_namespaces",
+            |out| number(out, reader()?.user_ns.max_made().into()),
+            |input| {
+                let cred = reader()?;
+                if !cred.capable_here(Cap::SysResource) {
+                    return Err(Errno::EPERM);
+                }
+                cred.user_ns.set_max_made(parse_number(input)?)
+            },
+        )],
+    ),
     Entry::Dir("vm", VM),
 ];
+
+/// The credentials of the calling task.
+fn reader() -> Result<Arc<Cred>, Errno> {
+    crate::current().map(|me| me.cred()).ok_or(Errno::EPERM)
+}
 
 static KERNEL: &[Entry] = &[
     fixed!("cap_last_cap", "40"),

@@ -145,7 +145,7 @@ pub fn execve(cx: &mut Cx, mut program: Program) -> Result<(), Errno> {
     let name = program.name.clone();
     let image = understand(cx, &mut program)?;
     let limit = cx.process().limits.soft(Resource::Stack);
-    let strings = program.argv.bytes().len() + program.envp.bytes().len() + name.len() + 1;
+    let strings = program.argv.size() + program.envp.size() + name.len() + 1;
     stack::check_size(limit, strings, program.argv.len() + program.envp.len())?;
     let ns = cx.fs().dirs().ns.clone();
     let after = creds::for_exec(cx.cred(), &program.file, &ns, || who_could_meddle(cx))?;
@@ -281,6 +281,11 @@ fn replace(
     let shift = if randomize { u64::from(u16::from_le_bytes(random())) } else { 0 };
     let stack = stack::build(top.0, shift, &program.argv, &program.envp, name, &random(), &auxv)?;
     mm.write_bytes(machine::VirtAddr(stack.sp), &stack.bytes)?;
+    let mut at = stack.args.0;
+    for piece in program.argv.pieces().chain(program.envp.pieces()).chain([name]) {
+        mm.write_bytes(machine::VirtAddr(at), piece)?;
+        at += piece.len() as u64;
+    }
     mm.set_layout(|l| {
         loaded.describe(l);
         l.start_stack = stack.sp;

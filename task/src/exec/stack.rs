@@ -14,11 +14,16 @@ const STACK_CEILING: u64 = 8 << 20;
 /// `AT_PLATFORM`.
 const PLATFORM: &[u8] = b"x86_64\0";
 
+/// Strings are kept in pieces of this size: the heap has no large ones when memory is scattered.
+const CHUNK: usize = 1 << 16;
+
 /// NUL-terminated strings one after the other.
 #[derive(Clone, Default, Debug)]
 pub struct Strings {
-    bytes: Vec<u8>,
-    count: usize,
+    /// All bytes with their NULs; every piece but the last is full.
+    chunks: Vec<Vec<u8>>,
+    /// Length of each string, its NUL included.
+    lens: Vec<u32>,
 }
 
 impl Strings {
@@ -27,23 +32,42 @@ impl Strings {
         if s.len() >= MAX_ARG_STRLEN {
             return Err(Errno::E2BIG);
         }
-        self.bytes.try_reserve(s.len() + 1).map_err(|_| Errno::ENOMEM)?;
-        self.bytes.extend_from_slice(s);
-        self.bytes.push(0);
-        self.count += 1;
+        self.lens.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.append(s)?;
+        self.append(&[0])?;
+        self.lens.push(s.len() as u32 + 1);
+        Ok(())
+    }
+    fn append(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
+        let oom = |_| Errno::ENOMEM;
+        while !bytes.is_empty() {
+            if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+                self.chunks.try_reserve(1).map_err(oom)?;
+                self.chunks.push(Vec::new());
+            }
+            let Some(last) = self.chunks.last_mut() else { break };
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - last.len()));
+            last.try_reserve(now.len()).map_err(oom)?;
+            last.extend_from_slice(now);
+            bytes = later;
+        }
         Ok(())
     }
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.lens.len()
     }
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.lens.is_empty()
     }
     /// Bytes with their NULs.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn size(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum()
+    }
+    /// Those bytes, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().map(Vec::as_slice)
     }
     /// Replaces the first string by `new` (a script's arguments).
     pub fn replace_first(&mut self, new: &[&[u8]]) -> Result<(), Errno> {
@@ -51,11 +75,15 @@ impl Strings {
         for s in new {
             all.push(s)?;
         }
-        let skip = self.bytes.iter().position(|b| *b == 0).map_or(0, |n| n + 1);
-        let rest = self.bytes.get(skip..).unwrap_or_default();
-        all.bytes.try_reserve(rest.len()).map_err(|_| Errno::ENOMEM)?;
-        all.bytes.extend_from_slice(rest);
-        all.count += self.count.saturating_sub(1);
+        let (first, lens) = self.lens.split_first().map_or((0, &[][..]), |(first, rest)| (*first as usize, rest));
+        let mut skip = first;
+        for piece in self.pieces() {
+            let from = skip.min(piece.len());
+            skip -= from;
+            all.append(piece.get(from..).unwrap_or_default())?;
+        }
+        all.lens.try_reserve(lens.len()).map_err(|_| Errno::ENOMEM)?;
+        all.lens.extend_from_slice(lens);
         *self = all;
         Ok(())
     }
@@ -77,7 +105,7 @@ pub fn check_size(stack_limit: u64, bytes: usize, pointers: usize) -> Result<(),
 pub struct Image {
     /// The stack pointer of the first instruction; `bytes` start here.
     pub sp: u64,
-    /// From `sp` up to the top of the stack.
+    /// From `sp` up to the strings: those of the arguments, of the environment, the program's name.
     pub bytes: Vec<u8>,
     /// First and past-the-last address of the argument strings.
     pub args: (u64, u64),
@@ -97,20 +125,20 @@ pub fn build(
     random: &[u8; 16],
     auxv: &[(u64, u64)],
 ) -> Result<Image, Errno> {
-    let strings = argv.bytes.len() + envp.bytes.len() + execfn.len() + 1 + 8;
-    let vectors = 8 * (1 + argv.count + 1 + envp.count + 1 + 2 * (auxv.len() + 4));
+    let strings = argv.size() + envp.size() + execfn.len() + 1 + 8;
+    let vectors = 8 * (1 + argv.len() + 1 + envp.len() + 1 + 2 * (auxv.len() + 4));
     let arg_start = top.checked_sub(strings as u64).ok_or(Errno::E2BIG)?;
-    let env_start = arg_start + argv.bytes.len() as u64;
-    let execfn_at = env_start + envp.bytes.len() as u64;
+    let env_start = arg_start + argv.size() as u64;
+    let execfn_at = env_start + envp.size() as u64;
     let below = arg_start.checked_sub(shift % 8192 + 48).ok_or(Errno::E2BIG)? & !15;
     let (platform_at, random_at) = (below + 16, below);
     let sp = below.checked_sub(vectors as u64).ok_or(Errno::E2BIG)? & !15;
 
-    let len = (top - sp) as usize;
+    let len = (arg_start - sp) as usize;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
     let word = |bytes: &mut Vec<u8>, v: u64| bytes.extend_from_slice(&v.to_le_bytes());
-    word(&mut bytes, argv.count as u64);
+    word(&mut bytes, argv.len() as u64);
     pointers(&mut bytes, argv, arg_start);
     pointers(&mut bytes, envp, env_start);
     let auxv_from = bytes.len();
@@ -125,10 +153,6 @@ pub fn build(
     bytes.resize((random_at - sp) as usize, 0);
     bytes.extend_from_slice(random);
     bytes.extend_from_slice(PLATFORM);
-    bytes.resize((arg_start - sp) as usize, 0);
-    bytes.extend_from_slice(&argv.bytes);
-    bytes.extend_from_slice(&envp.bytes);
-    bytes.extend_from_slice(execfn);
     bytes.resize(len, 0);
     Ok(Image {
         sp,
@@ -142,9 +166,9 @@ pub fn build(
 /// Appends the addresses of the strings, which lie from `base` on, and a null pointer.
 fn pointers(out: &mut Vec<u8>, strings: &Strings, base: u64) {
     let mut start = base;
-    for s in strings.bytes.split_inclusive(|b| *b == 0) {
+    for len in &strings.lens {
         out.extend_from_slice(&start.to_le_bytes());
-        start += s.len() as u64;
+        start += u64::from(*len);
     }
     out.extend_from_slice(&0u64.to_le_bytes());
 }
@@ -165,11 +189,12 @@ mod tests {
         let (argv, envp) = (strings(&[b"prog", b"-x"]), strings(&[b"A=1"]));
         let image = build(TOP, 77, &argv, &envp, b"/bin/prog", &[7; 16], &[(6, 4096)]).unwrap();
         assert_eq!(image.sp % 16, 0);
-        assert_eq!(image.sp + image.bytes.len() as u64, TOP);
+        assert_eq!(image.sp + image.bytes.len() as u64, image.args.0);
+        let whole: Vec<u8> = [&image.bytes[..], b"prog\0-x\0A=1\0/bin/prog\0"].concat();
         let word = |i: usize| u64::from_le_bytes(image.bytes[i * 8..i * 8 + 8].try_into().unwrap());
         let text = |addr: u64| {
             let from = (addr - image.sp) as usize;
-            image.bytes[from..].split(|b| *b == 0).next().unwrap()
+            whole[from..].split(|b| *b == 0).next().unwrap()
         };
         assert_eq!(word(0), 2);
         assert_eq!((text(word(1)), text(word(2)), word(3)), (&b"prog"[..], &b"-x"[..], 0));
@@ -187,10 +212,21 @@ mod tests {
     fn a_script_replaces_the_first_argument() {
         let mut argv = strings(&[b"old", b"rest"]);
         argv.replace_first(&[b"/bin/sh", b"-e", b"./old"]).unwrap();
-        assert_eq!((argv.len(), argv.bytes()), (4, &b"/bin/sh\0-e\0./old\0rest\0"[..]));
+        assert_eq!((argv.len(), argv.chunks.concat()), (4, b"/bin/sh\0-e\0./old\0rest\0".to_vec()));
         let mut none = Strings::default();
         none.replace_first(&[b"/bin/sh", b"x"]).unwrap();
         assert_eq!(none.len(), 2);
+    }
+
+    #[test]
+    fn long_strings_lie_in_pieces() {
+        let (a, b) = ([b'a'; 100_000], [b'b'; 131_071]);
+        let mut s = strings(&[&a, &b, b"end"]);
+        assert_eq!((s.len(), s.size(), s.chunks.len()), (3, 231_077, 4));
+        s.replace_first(&[b"sh"]).unwrap();
+        let whole = s.chunks.concat();
+        assert_eq!((s.len(), whole.len()), (3, 131_079));
+        assert!(whole.starts_with(b"sh\0bbb") && whole.ends_with(b"b\0end\0"));
     }
 
     #[test]

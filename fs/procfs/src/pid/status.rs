@@ -38,7 +38,9 @@ pub fn status(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     signals(&process, &task, out);
     capabilities(&cred, out);
     out.str("Seccomp:\t").dec(task.seccomp.mode().into());
-    out.str("\nSeccomp_filters:\t").dec(task.seccomp.count().into()).ch('\n');
+    out.str("\nSeccomp_filters:\t").dec(task.seccomp.count().into());
+    // What PR_GET_SPECULATION_CTRL says, in words.
+    out.str("\nSpeculation_Store_Bypass:\tvulnerable\nSpeculationIndirectBranch:\talways enabled\n");
     processors(&task, out);
     let sum = if whole { process.threads_sum() } else { task.sum() };
     out.str("voluntary_ctxt_switches:\t").int(sum.counts.nvcsw);
