@@ -57,8 +57,8 @@ pub use mutex::{Mutex, MutexGuard};
 pub use policy::Policy;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use switch::{
-    cond_resched, current, exit_thread, init_boot_cpu, look_in, need_resched, schedule, set_tick_hook, spawn, with_current,
-    with_current_ext, yield_now,
+    cond_resched, current, exit_thread, init_boot_cpu, look_in, need_resched, schedule, set_tick_hook, spawn,
+    with_current, with_current_ext, yield_now,
 };
 pub use thread::{CpuTimes, Flags, Thread, ThreadExt};
 pub use timeout::{Scope, Timeout};

@@ -8,7 +8,7 @@ use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::trace::{self, link, report};
 use crate::tree::{self, Tree};
-use crate::{Cx, cgroup, futex, jobs, pidfd, rseq, usage, wait, work};
+use crate::{Cx, cgroup, coredump, futex, jobs, pidfd, rseq, usage, wait, work};
 use abi::futex::BITSET_MATCH_ANY;
 use abi::ptrace::Event;
 use abi::signal::{SigInfo, Signal, si};
@@ -36,6 +36,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     if let Some(thread) = task.thread() {
         thread.clear_flags(Flags::FATAL | Flags::INTERRUPTED);
     }
+    coredump::join(&mut cx);
     report::event(&mut cx, Event::Exit, status as u64);
     release_memory(&mut cx);
     let rss = usage::peak_rss_kib(cx.mm());

@@ -321,6 +321,7 @@ fn child_process(cx: &Cx, req: &Request, number: &Pid) -> Process {
     };
     let child = Process::new(parts);
     child.dumpable.store(me.dumpable.load(Relaxed), Relaxed);
+    child.core_filter.store(me.core_filter.load(Relaxed), Relaxed);
     child.oom_score_adj.store(me.oom_score_adj.load(Relaxed), Relaxed);
     child.thp_disable.store(me.thp_disable.load(Relaxed), Relaxed);
     child.autoreap.store(f.contains(CloneFlags::AUTOREAP), Relaxed);

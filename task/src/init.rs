@@ -28,10 +28,25 @@ pub fn spawn_init(
     prepare: fn(&mut Cx),
     failed: fn(&[u8], Errno),
 ) -> Result<(), Errno> {
+    let limits = Limits::initial(fork::max_tasks() as u64 / 2);
+    let body = Box::new(move |cx| begin(cx, &path, &argv, &envp, prepare, failed));
+    spawn_bare("init", fs, limits, |process| PidNamespace::first().set_reaper(process), body).map(drop)
+}
+
+/// Makes a process with the rights of the first one and without a parent; `entered` is told of it under the tree lock. Its
+/// first thread does `body`, which ends in [`run::run`].
+pub(crate) fn spawn_bare(
+    name: &str,
+    fs: Arc<FsContext>,
+    limits: Limits,
+    entered: impl FnOnce(&Arc<Process>),
+    body: Box<dyn FnOnce(Cx) + Send>,
+) -> Result<Arc<Process>, Errno> {
     let cred = Cred::root();
     cred.user_ns.set_max_made(fork::max_tasks() as u32 / 2)?;
     let user = UserCounts::of(&cred);
     let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred, ns: NsProxy::first() };
+    let regs = UserCtx::new().map_err(|_| Errno::ENOMEM)?;
     let (group, pid) = {
         let mut tree = tree::lock();
         let pid = tree.allocate(PidNamespace::first(), &[])?;
@@ -39,7 +54,7 @@ pub fn spawn_init(
     };
     let process = Arc::new(Process::new(Parts {
         number: pid.clone(),
-        limits: Limits::initial(fork::max_tasks() as u64 / 2),
+        limits,
         hand: Arc::new(SigHand::default()),
         group,
         parent: fork::NO_PARENT,
@@ -51,20 +66,26 @@ pub fn spawn_init(
     }));
     let task =
         Arc::new(Task::new(&pid, process.clone(), handles.clone(), exec::boot_comm(), user, cgroup::root().clone()));
-    let cx = Cx::new(task.clone(), UserCtx::new().map_err(|_| Errno::ENOMEM)?, handles);
-    let body = Box::new(move || begin(cx, &path, &argv, &envp, prepare, failed));
-    let thread = sched::spawn("init", Some(task.clone()), body).map_err(|_| Errno::ENOMEM)?;
+    let cx = Cx::new(task.clone(), regs, handles);
+    let spawned = sched::spawn(name, Some(task.clone()), Box::new(move || body(cx)));
+    let mut tree = tree::lock();
+    tree.add_process(&process);
+    let thread = match spawned {
+        Ok(thread) => thread,
+        Err(_) => {
+            tree.remove_process(&process);
+            tree.settle(pid.global());
+            return Err(Errno::ENOMEM);
+        }
+    };
     task.set_thread(&thread);
-    {
-        let mut tree = tree::lock();
-        tree.add_task(&task);
-        tree.add_process(&process);
-        tree.settle(pid.global());
-        PidNamespace::first().set_reaper(&process);
-    }
+    tree.add_task(&task);
+    tree.settle(pid.global());
+    entered(&process);
+    drop(tree);
     process.sig().threads.push(task);
     thread.start();
-    Ok(())
+    Ok(process)
 }
 
 fn begin(mut cx: Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>], prepare: fn(&mut Cx), failed: fn(&[u8], Errno)) {
@@ -82,7 +103,8 @@ fn begin(mut cx: Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>], prepare: f
     }
 }
 
-fn load(cx: &mut Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<(), Errno> {
+/// Runs `path` in the calling process, which runs nothing yet.
+pub(crate) fn load(cx: &mut Cx, path: &[u8], argv: &[Vec<u8>], envp: &[Vec<u8>]) -> Result<(), Errno> {
     let file = {
         let dirs = cx.fs().dirs();
         let start = Start::new(&dirs.root, &dirs.cwd, cx.cred());

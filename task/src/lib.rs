@@ -24,12 +24,14 @@ extern crate alloc;
 
 pub mod access;
 pub mod cgroup;
+pub mod coredump;
 pub mod cx;
 pub mod entry;
 pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod futex;
+pub mod helper;
 pub mod ids;
 pub mod init;
 pub mod jobs;

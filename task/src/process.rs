@@ -13,7 +13,7 @@ use abi::signal::{SigSet, Signal};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use machine::sync::{Once, SpinGuard, SpinLock};
 use sched::WaitQueue;
 use smallvec::SmallVec;
@@ -58,6 +58,8 @@ pub struct SigState {
     pub hand: Arc<SigHand>,
     /// Live threads, the leader first (until it exits).
     pub threads: SmallVec<[Arc<Task>; 1]>,
+    /// The core dump that the group ends with.
+    pub core: Option<Arc<crate::coredump::Core>>,
     /// The group ends with this wait status.
     pub group_exit: Option<i32>,
     /// A thread that is in the middle of execve and lives on alone.
@@ -151,6 +153,8 @@ pub struct Process {
     pub(crate) autoreap: AtomicBool,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicU8,
+    /// What core dumps keep (`mm::space::DumpFilter`).
+    pub core_filter: AtomicU32,
     /// How much the OOM killer likes it, -1000 to 1000.
     pub oom_score_adj: AtomicI32,
     /// PR_SET_THP_DISABLE: 0, or 1 with the flags it was set with.
@@ -197,6 +201,7 @@ impl Process {
                 pending: Pending::new(),
                 hand: parts.hand,
                 threads: SmallVec::new(),
+                core: None,
                 group_exit: None,
                 exec_by: None,
                 stop: None,
@@ -222,6 +227,7 @@ impl Process {
             under_subreaper: AtomicBool::new(false),
             autoreap: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
+            core_filter: AtomicU32::new(mm::space::DumpFilter::DEFAULT.bits()),
             oom_score_adj: AtomicI32::new(0),
             thp_disable: AtomicU8::new(0),
             admitted: SpinLock::new(Admitted::None),

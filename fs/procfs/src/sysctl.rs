@@ -7,7 +7,9 @@ use crate::sysvipc;
 use crate::text::Text;
 use abi::Errno;
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 use machine::sync::Once;
+use task::coredump;
 use task::ns::{PidNamespace, UtsNamespace, uts};
 use task::seccomp::log as seccomp;
 use vfs::{Cap, Cred};
@@ -53,7 +55,30 @@ fn reader() -> Result<Arc<Cred>, Errno> {
 
 static KERNEL: &[Entry] = &[
     fixed!("cap_last_cap", "40"),
-    fixed!("core_pattern", "core"),
+    Entry::write(
+        "core_pattern",
+        |out| {
+            out.bytes(&coredump::pattern()).ch('\n');
+            Ok(())
+        },
+        |input| set_name(input, |_, new| coredump::set_pattern(new)),
+    ),
+    Entry::write(
+        "core_pipe_limit",
+        |out| number(out, coredump::PIPE_LIMIT.load(Relaxed).into()),
+        |input| {
+            coredump::PIPE_LIMIT.store(parse_number(input)?, Relaxed);
+            Ok(())
+        },
+    ),
+    Entry::write(
+        "core_uses_pid",
+        |out| number(out, coredump::USES_PID.load(Relaxed).into()),
+        |input| {
+            coredump::USES_PID.store(parse_number::<i32>(input)? != 0, Relaxed);
+            Ok(())
+        },
+    ),
     Entry::write("dmesg_restrict", log::restrict, log::set_restrict),
     Entry::write("domainname", |out| name(out, 5), |input| set_name(input, UtsNamespace::set_domainname)),
     Entry::write("hostname", |out| name(out, 1), |input| set_name(input, UtsNamespace::set_hostname)),

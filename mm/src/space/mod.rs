@@ -13,6 +13,7 @@ mod access;
 mod advise;
 mod areas;
 mod brk;
+mod dump;
 mod fault;
 mod force;
 mod fork;
@@ -30,6 +31,7 @@ mod tests;
 mod types;
 mod vma;
 
+pub use dump::{DumpArea, DumpFilter};
 pub use layout::set_random_source;
 pub use shared::{Promise, SharedMemory};
 pub use types::{Access, FaultError, FutexKey, Layout, Limits, MapRequest, MmStats, VmaInfo, VmaName};

@@ -4,7 +4,7 @@ use super::hand::{Default, default_action};
 use super::{frame, mask, send, stop};
 use crate::process::SigState;
 use crate::trace::{self, report};
-use crate::{Cx, cgroup, tree, work};
+use crate::{Cx, cgroup, coredump, tree, work};
 use abi::Errno;
 use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
 use core::sync::atomic::Ordering;
@@ -161,13 +161,15 @@ fn next_action(cx: &mut Cx) -> Step {
         stop::begin(&mut process.sig(), sig);
         return Step::Again;
     }
+    let dumps = default == Default::Core && state.group_exit.is_none() && coredump::is_wanted(&process);
+    let core = dumps.then(|| coredump::begin(&mut state, &cx.task, sig));
     let status = i32::from(sig.number());
     send::begin_group_exit(&mut state, status, Some(&cx.task));
     drop(state);
     if SigSet::SYNCHRONOUS.has(sig) && info.code > 0 {
         report(cx, sig);
     }
-    Step::Exit(status)
+    Step::Exit(core.map_or(status, |core| coredump::run(cx, &core, &info)))
 }
 
 /// The kernel ends the process by this signal.

@@ -108,6 +108,10 @@ fn in_words_of(receiver: &Task, info: &SigInfo) -> SigInfo {
 /// Side effects of a signal on stops, and whether it is worth queueing.
 fn prepare(to: &Process, state: &mut SigState, main: &Arc<Task>, sig: Signal, forced: bool) -> bool {
     if state.group_exit.is_some() {
+        // All that still counts is an end to its core dump.
+        if sig == Signal::KILL && state.core.is_some() {
+            state.threads.iter().filter_map(|t| t.thread()).for_each(|t| t.set_fatal(true));
+        }
         return false;
     }
     if SigSet::STOPS.has(sig) {
@@ -146,7 +150,7 @@ fn complete(to: &Arc<Process>, state: &mut SigState, main: &Arc<Task>, only_main
     let Some(chosen) = chosen.cloned() else { return };
     let action = state.hand.get(sig);
     let fatal = action.handler == SIG_DFL
-        && matches!(default_action(sig), Default::Terminate | Default::Core)
+        && default_action(sig) == Default::Terminate
         && !chosen.awaited().has(sig)
         && (sig == Signal::KILL || !chosen.is_traced());
     if fatal && (sig == Signal::KILL || !to.is_init()) {

@@ -5,6 +5,7 @@ use crate::file::parse_number;
 use crate::text::Text;
 use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;
+use mm::space::DumpFilter;
 use task::task::Comm;
 use vfs::{Cap, File};
 
@@ -79,6 +80,29 @@ pub fn oom_score(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 /// `oom_score_adj`.
 pub fn oom_score_adj(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     out.int(subject.process()?.oom_score_adj.load(Relaxed).into()).ch('\n');
+    Ok(())
+}
+
+/// `coredump_filter`: what of the memory a core keeps, core(5). A process without memory has nothing to keep.
+pub fn coredump_filter(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    if subject.task()?.mm().is_some() {
+        out.hex(subject.process()?.core_filter.load(Relaxed).into(), 8).ch('\n');
+    }
+    Ok(())
+}
+
+/// Writing `coredump_filter`.
+pub fn set_coredump_filter(subject: &Subject, _: &File, input: &[u8]) -> Shown {
+    let text = core::str::from_utf8(input).map_err(|_| Errno::EINVAL)?;
+    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    let value = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8),
+        None => text.parse(),
+    };
+    let filter = DumpFilter::from_bits_truncate(value.map_err(|_| Errno::EINVAL)?);
+    subject.task()?.mm().ok_or(Errno::ESRCH)?;
+    subject.process()?.core_filter.store(filter.bits(), Relaxed);
     Ok(())
 }
 

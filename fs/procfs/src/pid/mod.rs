@@ -98,6 +98,7 @@ static ENTRIES: &[PidEntry] = &[
     whole(read("children", 0o444, Guard::None, ids::children)),
     read("cmdline", 0o444, Guard::None, memory::cmdline),
     write("comm", 0o644, ids::comm, ids::set_comm),
+    whole(write("coredump_filter", 0o644, ids::coredump_filter, ids::set_coredump_filter)),
     read("environ", 0o400, Guard::Trace, memory::environ),
     opened("gid_map", 0o644, Guard::None, idmap::open_gid_map),
     read("limits", 0o444, Guard::None, limits::limits),

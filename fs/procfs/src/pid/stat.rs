@@ -62,7 +62,7 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     schedule(&process, &task, out);
     let visible = subject.may_trace(f.cred()).is_ok();
     let (stats, layout) = task.mm().map(|mm| (mm.stats(), mm.layout())).unwrap_or_default();
-    memory(&process, &stats, layout, visible, out);
+    memory(&process, task.tid(), &stats, layout, visible, out);
     signals(&process, &task, out);
     let thread = task.thread();
     let asleep = thread.is_none_or(|t| t.state_char() != 'R');
@@ -128,15 +128,16 @@ fn schedule(process: &Process, task: &Task, out: &mut Text) {
 }
 
 /// Sizes and addresses.
-fn memory(process: &Process, stats: &MmStats, layout: Layout, visible: bool, out: &mut Text) {
+fn memory(process: &Process, tid: i32, stats: &MmStats, layout: Layout, visible: bool, out: &mut Text) {
     out.ch(' ').dec(stats.total * PAGE).ch(' ').dec(stats.rss_anon + stats.rss_shared);
     out.ch(' ').dec(process.limits.soft(Resource::Rss));
     let shown = if visible { layout } else { Layout { start_code: 1, end_code: 1, ..Layout::default() } };
     for address in [shown.start_code, shown.end_code, shown.start_stack] {
         out.ch(' ').dec(address);
     }
-    // Stack and instruction pointer are shown only of dying tasks.
-    out.str(" 0 0");
+    // Stack and instruction pointer are shown only of tasks that dump core.
+    let (ip, sp) = process.dumping_at(tid).filter(|_| visible).unwrap_or_default();
+    out.ch(' ').dec(sp).ch(' ').dec(ip);
 }
 
 /// The first 31 signals of each set, in decimal.

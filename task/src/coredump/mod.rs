@@ -1,0 +1,257 @@
+//! Core dumps: core(5).
+//!
+//! The thread that takes a deadly signal with the default action ends its group with [`begin`]. The others, on their way out, leave
+//! their registers here ([`join`]) and wait; when all have, the first writes the core ([`run`]): to a file, or to a program that
+//! `kernel.core_pattern` names. SIGKILL ends a dump under way. The memory is read through the address space, page by page, and
+//! what was never touched becomes a hole.
+//!
+//! - [`notes`]: threads and process in the notes of an ELF file; [`elf`]: the file itself;
+//! - [`pattern`]: where it goes; [`sink`]: how it gets there.
+
+mod elf;
+mod notes;
+mod pattern;
+mod sink;
+
+use crate::process::SigState;
+use crate::signal::send;
+use crate::{Cx, Process, Task, helper};
+use abi::Errno;
+use abi::fcntl::OpenFlags;
+use abi::resource::{RLIM_INFINITY, Resource};
+use abi::signal::{SigInfo, Signal};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use machine::sync::SpinLock;
+use notes::ThreadNotes;
+use sched::Completion;
+use sink::Sink;
+use vfs::open::{self, How};
+use vfs::walk::Start;
+use vfs::{Caller, Cred, File, Path, ops};
+
+/// A dump under way.
+pub struct Core {
+    signal: i32,
+    /// What the other threads were doing.
+    threads: SpinLock<Vec<ThreadNotes>>,
+    finished: Completion,
+}
+
+/// A core smaller than this is not worth writing: its headers do not fit.
+const MIN_SIZE: u64 = machine::PAGE_SIZE as u64;
+/// RLIMIT_CORE of a process that takes a core from the kernel: its own is not dumped.
+pub(crate) const HELPER_LIMIT: u64 = 1;
+/// Flags of the file.
+const CREATE: OpenFlags = OpenFlags::CREAT.union(OpenFlags::EXCL).union(OpenFlags::NOFOLLOW).union(OpenFlags::RDWR);
+/// `dumpable` of a process that gained rights: its core is root's.
+const DUMPABLE_ROOT: u8 = 2;
+
+static PATTERN: SpinLock<([u8; pattern::MAX_LEN], usize)> = SpinLock::new((first_pattern(), 4));
+/// `kernel.core_uses_pid`.
+pub static USES_PID: AtomicBool = AtomicBool::new(false);
+/// `kernel.core_pipe_limit`: programs that take cores at the same time; 0 for any number, which are not waited for.
+pub static PIPE_LIMIT: AtomicU32 = AtomicU32::new(0);
+static PIPES: AtomicU32 = AtomicU32::new(0);
+
+const fn first_pattern() -> [u8; pattern::MAX_LEN] {
+    let mut text = [0; pattern::MAX_LEN];
+    (text[0], text[1], text[2], text[3]) = (b'c', b'o', b'r', b'e');
+    text
+}
+
+/// `kernel.core_pattern`.
+pub fn pattern() -> Vec<u8> {
+    let (text, len) = *PATTERN.lock();
+    text.get(..len).unwrap_or_default().to_vec()
+}
+
+/// Sets it, cut to its longest; EINVAL for sockets, to which this kernel sends no cores.
+pub fn set_pattern(new: &[u8]) -> Result<(), Errno> {
+    if new.first() == Some(&b'@') {
+        return Err(Errno::EINVAL);
+    }
+    let mut text = [0; pattern::MAX_LEN];
+    let len = new.len().min(text.len() - 1);
+    text.iter_mut().zip(new).take(len).for_each(|(to, from)| *to = *from);
+    *PATTERN.lock() = (text, len);
+    Ok(())
+}
+
+/// Whether a core of `process` would go anywhere.
+pub(crate) fn is_wanted(process: &Process) -> bool {
+    let limit = process.limits.soft(Resource::Core);
+    let enough = if PATTERN.lock().0[0] == b'|' { limit != HELPER_LIMIT } else { limit >= MIN_SIZE };
+    enough && process.dumpable.load(Relaxed) != 0
+}
+
+/// The group ends with a core. The signal lock is held.
+pub(crate) fn begin(state: &mut SigState, me: &Arc<Task>, signal: Signal) -> Arc<Core> {
+    let signal = i32::from(signal.number());
+    let core = Arc::new(Core { signal, threads: SpinLock::new(Vec::new()), finished: Completion::new() });
+    state.core = Some(core.clone());
+    send::begin_group_exit(state, signal, Some(me));
+    core
+}
+
+/// A thread ends: if its group dumps core it leaves its registers for it and waits.
+pub(crate) fn join(cx: &mut Cx) {
+    let process = cx.process().clone();
+    let Some(core) = process.sig().core.clone() else { return };
+    let notes = notes::of_thread(cx, core.signal);
+    {
+        let mut threads = core.threads.lock();
+        if threads.try_reserve(1).is_ok() {
+            threads.push(notes);
+        }
+    }
+    process.stop_wait.wake_all();
+    core.finished.wait();
+}
+
+impl Process {
+    /// Where a thread was when its group began to dump core: instruction and stack pointer.
+    pub fn dumping_at(&self, tid: i32) -> Option<(u64, u64)> {
+        let core = self.sig().core.clone()?;
+        let threads = core.threads.lock();
+        threads.iter().find(|t| t.tid == tid).map(|t| (t.ip, t.sp))
+    }
+}
+
+/// Writes the core of the calling thread's group; gives its wait status.
+pub(crate) fn run(cx: &mut Cx, core: &Arc<Core>, info: &SigInfo) -> i32 {
+    let process = cx.process().clone();
+    // From here on only SIGKILL counts.
+    if let Some(thread) = cx.task.thread() {
+        thread.set_interrupted(false);
+    }
+    let me = notes::of_thread(cx, core.signal);
+    let at = (me.tid, me.ip, me.sp);
+    let others = process.stop_wait.wait_killable(|| {
+        let state = process.sig();
+        (core.threads.lock().len() + 1 >= state.threads.len()).then_some(())
+    });
+    // The dumping thread shows its place too, from a record of its own.
+    core.threads.lock().push(notes::place(at));
+    let dumped = others.is_ok() && write(cx, core, &me, info).is_ok();
+    let status = core.signal | if dumped { 0x80 } else { 0 };
+    {
+        let mut state = process.sig();
+        state.core = None;
+        if dumped {
+            state.group_exit = Some(status);
+        }
+    }
+    core.finished.complete();
+    status
+}
+
+fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(), Errno> {
+    let pattern = pattern();
+    let (mut sink, helper) = match pattern.split_first() {
+        Some((b'|', command)) => {
+            let (sink, helper) = to_helper(cx, command, core)?;
+            (sink, Some(helper))
+        }
+        _ => (to_file(cx, &pattern, core)?, None),
+    };
+    let threads = core.threads.lock().drain(..).collect::<Vec<_>>();
+    let done = elf::write(cx, &mut sink, me, &threads, info);
+    core.threads.lock().extend(threads);
+    drop(sink);
+    if let Some(helper) = helper {
+        if PIPE_LIMIT.load(Relaxed) > 0 {
+            // It may look at the process until it ends. Killed while waiting: the core is written all the same.
+            let ended = || (helper.life() != crate::process::Life::Running).then_some(());
+            let _ = helper.exit_wait.wait_killable(ended);
+        }
+        PIPES.fetch_sub(1, Relaxed);
+    }
+    done
+}
+
+/// Calls `f` with what the pattern's specifiers stand for.
+fn with_facts<R>(cx: &Cx, core: &Core, f: impl FnOnce(&pattern::Facts<'_>) -> R) -> R {
+    let (process, cred) = (cx.process(), cx.cred());
+    let names = cx.handles().ns.uts.names();
+    let comm = cx.task.comm();
+    let dirs = cx.fs().dirs();
+    let exe = process.exe().map(|f| f.path().display(&dirs.root)).unwrap_or_default();
+    f(&pattern::Facts {
+        ids: [cx.nr_of(process.pid()), process.pid(), cx.task.nr(), cx.task.tid()],
+        user: [cred.user_ns.show_uid(cred.uid), cred.user_ns.show_gid(cred.gid)],
+        dumpable: process.dumpable.load(Relaxed),
+        signal: core.signal,
+        time: sched::clock::realtime_ns() / 1_000_000_000,
+        host: names.fields.get(1).map_or(&[], crate::ns::uts::text),
+        comm: comm.split(|b| *b == 0).next().unwrap_or_default(),
+        exe: &exe,
+        limit: process.limits.soft(Resource::Core),
+        cpu: cx.task.thread().map_or(0, |t| t.cpu().0),
+    })
+}
+
+/// Makes the file, never an old one.
+fn to_file(cx: &Cx, pattern: &[u8], core: &Core) -> Result<Sink, Errno> {
+    let process = cx.process();
+    let mut name = Vec::new();
+    let pid_used = with_facts(cx, core, |facts| pattern::expand(pattern, facts, &mut name));
+    if !pid_used && USES_PID.load(Relaxed) {
+        name.extend_from_slice(alloc::format!(".{}", cx.nr_of(process.pid())).as_bytes());
+    }
+    let safe = process.dumpable.load(Relaxed) == DUMPABLE_ROOT;
+    if safe && name.first() != Some(&b'/') {
+        return Err(Errno::EPERM);
+    }
+    let dirs = cx.fs().dirs();
+    let how = How { flags: CREATE, mode: 0o600, umask: cx.fs().umask() };
+    let create = |root: &Path, cwd: &Path, cred: &Arc<Cred>, caller: &Caller<'_>| {
+        let start = Start::new(root, cwd, cred);
+        if !safe {
+            // Whether there was an old one shows when the new one is made.
+            let _ = ops::unlink(&start, &name);
+        }
+        open::open(&start, &name, &how, caller)
+    };
+    let file = if safe {
+        // Programs that gained rights must not choose where in the tree a file of root's appears.
+        let root = helper::first_fs()?.dirs().root.clone();
+        let cred = Cred::root();
+        let caller = Caller { cred: &cred, ..cx.caller() };
+        create(&root, &root, &cred, &caller)?
+    } else {
+        create(&dirs.root, &dirs.cwd, cx.cred(), &cx.caller())?
+    };
+    let limits = &process.limits;
+    Ok(Sink::new(file, true, limits.soft(Resource::Core), limits.soft(Resource::Fsize)))
+}
+
+/// Starts the program of the pattern with the reading end of a pipe as its standard input.
+fn to_helper(cx: &Cx, command: &[u8], core: &Core) -> Result<(Sink, Arc<Process>), Errno> {
+    let words = command.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
+    let mut argv = Vec::new();
+    with_facts(cx, core, |facts| {
+        for word in words {
+            let mut out = Vec::new();
+            pattern::expand(word, facts, &mut out);
+            argv.push(out);
+        }
+    });
+    if argv.first().and_then(|p| p.first()) != Some(&b'/') {
+        return Err(Errno::ENOENT);
+    }
+    let most = PIPE_LIMIT.load(Relaxed);
+    if PIPES.fetch_add(1, Relaxed) >= most && most > 0 {
+        PIPES.fetch_sub(1, Relaxed);
+        return Err(Errno::EAGAIN);
+    }
+    let (reader, writer): (Arc<File>, Arc<File>) = pipe::create(OpenFlags::empty(), cx.cred());
+    match helper::spawn(argv, reader) {
+        Ok(helper) => Ok((Sink::new(writer, false, RLIM_INFINITY, RLIM_INFINITY), helper)),
+        Err(e) => {
+            PIPES.fetch_sub(1, Relaxed);
+            Err(e)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Programs that the kernel itself starts: processes without a parent, with the rights and the root of the first process.
+
+use crate::coredump::HELPER_LIMIT;
+use crate::init::{load, spawn_bare};
+use crate::limits::Limits;
+use crate::{Cx, Process, exit, fork, run, tree};
+use abi::Errno;
+use abi::resource::{Resource, Rlimit};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use vfs::{File, FsContext};
+
+/// Wait status of a helper whose program cannot be run.
+const NOT_RUN: i32 = abi::wait::exited(127);
+
+/// Root and working directory of the first process.
+pub(crate) fn first_fs() -> Result<Arc<FsContext>, Errno> {
+    let first = tree::find_process(1).and_then(|p| p.leader()).ok_or(Errno::ESRCH)?;
+    first.fs().map(|fs| fs.fork()).ok_or(Errno::ESRCH)
+}
+
+/// Starts `argv` with `stdin` as its only open file.
+pub(crate) fn spawn(argv: Vec<Vec<u8>>, stdin: Arc<File>) -> Result<Arc<Process>, Errno> {
+    let path = argv.first().cloned().ok_or(Errno::ENOENT)?;
+    let limits = Limits::initial(fork::max_tasks() as u64 / 2);
+    limits.set(Resource::Core, Rlimit { cur: HELPER_LIMIT, max: HELPER_LIMIT }, true)?;
+    let envp = [&b"HOME=/"[..], b"PATH=/sbin:/bin:/usr/sbin:/usr/bin"].map(Vec::from);
+    let body = Box::new(move |mut cx: Cx| {
+        let ready = cx.files().install(stdin, false, u32::MAX).and_then(|_| load(&mut cx, &path, &argv, &envp));
+        match ready {
+            Ok(()) => run::run(cx),
+            Err(_) => exit::exit(cx, NOT_RUN),
+        }
+    });
+    spawn_bare("helper", first_fs()?, limits, |_| (), body)
+}
