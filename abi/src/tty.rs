@@ -151,6 +151,8 @@ pub mod ioctl {
     pub const TIOCSTI: u32 = 0x5412;
     pub const TIOCGWINSZ: u32 = 0x5413;
     pub const TIOCSWINSZ: u32 = 0x5414;
+    pub const TIOCGSOFTCAR: u32 = 0x5419;
+    pub const TIOCSSOFTCAR: u32 = 0x541a;
     pub const FIONREAD: u32 = 0x541b;
     pub const TIOCPKT: u32 = 0x5420;
     pub const TIOCNOTTY: u32 = 0x5422;

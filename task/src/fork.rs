@@ -325,6 +325,7 @@ fn child_process(cx: &Cx, req: &Request, number: &Pid) -> Process {
     child.oom_score_adj.store(me.oom_score_adj.load(Relaxed), Relaxed);
     child.thp_disable.store(me.thp_disable.load(Relaxed), Relaxed);
     child.autoreap.store(f.contains(CloneFlags::AUTOREAP), Relaxed);
+    child.left_tty.store(me.left_tty.load(Relaxed), Relaxed);
     child.under_subreaper.store(me.subreaper.load(Relaxed) || me.under_subreaper.load(Relaxed), Relaxed);
     child
 }

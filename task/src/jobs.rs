@@ -2,13 +2,14 @@
 
 use crate::pidfd::Identity;
 use crate::process::Process;
-use crate::signal::send_group;
+use crate::signal::{send_group, send_process};
 use crate::task::Task;
 use crate::tree;
 use abi::Errno;
 use abi::signal::{SigInfo, Signal};
 use alloc::sync::Arc;
 use core::any::Any;
+use core::sync::atomic::Ordering::Relaxed;
 use machine::sync::Once;
 use vfs::{JobControl, ProcessId, SignalSource};
 
@@ -52,10 +53,17 @@ impl JobControl for Task {
         signal_pgrp(pgid, sig, from)
     }
     fn controlling_tty(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.process().session().tty()
+        if self.process().left_tty.load(Relaxed) { None } else { self.process().session().tty() }
     }
     fn set_controlling_tty(&self, tty: Option<Arc<dyn Any + Send + Sync>>) {
-        drop(self.process().session().set_tty(tty));
+        let leads = self.is_session_leader();
+        if leads {
+            drop(self.process().session().set_tty(tty));
+        }
+        self.process().left_tty.store(!leads, Relaxed);
+    }
+    fn hang_up_session(&self, sid: i32, foreground: i32) {
+        hang_up_session(sid, foreground);
     }
 }
 
@@ -65,6 +73,20 @@ fn signal_pgrp(pgid: i32, sig: i32, from: SignalSource) -> Result<(), Errno> {
     let info =
         if from.pid == 0 { SigInfo::kernel(sig) } else { SigInfo::user(sig, from.code, from.pid as u32, from.uid) };
     send_group(&group, sig, &info)
+}
+
+fn hang_up_session(sid: i32, foreground: i32) {
+    let Some(leader) = tree::find_process(sid) else { return };
+    let session = leader.session();
+    if session.sid() != sid {
+        return;
+    }
+    drop(session.set_tty(None));
+    session.hung_up.store(foreground, Relaxed);
+    for sig in [Signal::HUP, Signal::CONT] {
+        // A leader that has ended needs no notice.
+        let _ = send_process(&leader, sig, &SigInfo::kernel(sig));
+    }
 }
 
 /// Job control of whatever thread runs now.
@@ -106,6 +128,9 @@ impl JobControl for Current {
             t.set_controlling_tty(tty);
         }
     }
+    fn hang_up_session(&self, sid: i32, foreground: i32) {
+        hang_up_session(sid, foreground);
+    }
 }
 
 /// Gives `vfs` the view of the current task.
@@ -123,12 +148,17 @@ pub fn set_terminal_ends(f: TerminalEnds) {
     let _ = TERMINAL_ENDS.set(f);
 }
 
-/// The leader of a session ends: its terminal is let go and the foreground group hangs up.
+/// The leader of a session ends: its terminal is let go and the foreground group gets SIGHUP; if the terminal was hung up before, the group
+/// that had the foreground then gets SIGHUP and SIGCONT.
 pub(crate) fn session_ends(leader: &Arc<Process>) {
-    let Some(tty) = leader.session().set_tty(None) else { return };
-    let foreground = TERMINAL_ENDS.get().and_then(|f| f(&tty));
+    let session = leader.session();
+    let before = session.hung_up.swap(0, Relaxed);
+    let (foreground, signals): (_, &[Signal]) = match session.set_tty(None) {
+        Some(tty) => (TERMINAL_ENDS.get().and_then(|f| f(&tty)), &[Signal::HUP]),
+        None => (Some(before).filter(|group| *group != 0), &[Signal::HUP, Signal::CONT]),
+    };
     if let Some(group) = foreground.and_then(tree::find_group) {
-        for sig in [Signal::HUP, Signal::CONT] {
+        for sig in signals.iter().copied() {
             // An empty group has nobody to tell.
             let _ = send_group(&group, sig, &SigInfo::kernel(sig));
         }

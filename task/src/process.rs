@@ -149,6 +149,8 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// An ancestor is a subreaper.
     pub under_subreaper: AtomicBool,
+    /// It gave up its session's terminal (TIOCNOTTY by one who does not lead the session); children inherit it.
+    pub left_tty: AtomicBool,
     /// It never becomes a zombie and tells nobody of its end (CLONE_AUTOREAP).
     pub(crate) autoreap: AtomicBool,
     /// PR_SET_DUMPABLE.
@@ -225,6 +227,7 @@ impl Process {
             last_cred: SpinLock::new(None),
             subreaper: AtomicBool::new(false),
             under_subreaper: AtomicBool::new(false),
+            left_tty: AtomicBool::new(false),
             autoreap: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
             core_filter: AtomicU32::new(mm::space::DumpFilter::DEFAULT.bits()),

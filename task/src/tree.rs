@@ -14,6 +14,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::AtomicI32;
 use machine::sync::{SpinGuard, SpinLock};
 
 /// Numbers stay below this unless `kernel.pid_max` says otherwise (Linux's default on machines of up to 32 CPUs).
@@ -69,6 +70,8 @@ pub struct Session {
     number: Pid,
     groups: SpinLock<usize>,
     tty: SpinLock<Option<Arc<dyn Any + Send + Sync>>>,
+    /// The foreground group when the terminal was hung up, 0 for none: told when the leader ends.
+    pub(crate) hung_up: AtomicI32,
 }
 
 impl Group {
@@ -263,7 +266,12 @@ impl Tree {
     }
     /// Makes a session with one group for a process with number `pid`.
     pub(crate) fn new_session(&mut self, pid: &Pid) -> Arc<Group> {
-        let session = Arc::new(Session { number: pid.clone(), groups: SpinLock::new(0), tty: SpinLock::new(None) });
+        let session = Arc::new(Session {
+            number: pid.clone(),
+            groups: SpinLock::new(0),
+            tty: SpinLock::new(None),
+            hung_up: AtomicI32::new(0),
+        });
         self.entries.entry(pid.global()).or_default().session = Some(session.clone());
         self.new_group(pid, session)
     }

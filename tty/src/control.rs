@@ -4,12 +4,16 @@ use crate::jobs::{FROM_KERNEL, SIGTTOU};
 use crate::termios::Termios;
 use crate::tty::Tty;
 use abi::Errno;
-use abi::tty::{RawTermios, RawTermios2, Winsize, cc, ioctl::*};
+use abi::tty::{Cflag, RawTermios, RawTermios2, Winsize, cc, ioctl::*};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use machine::VirtAddr;
 use mm::UserPtr;
 use vfs::{Caller, Cap, File};
 use zerocopy::{Immutable, IntoBytes};
+
+/// Anybody may fake input on the own terminal (dev.tty.legacy_tiocsti).
+pub static LEGACY_TIOCSTI: AtomicBool = AtomicBool::new(false);
 
 /// One ioctl on its way.
 pub(crate) struct Request<'a> {
@@ -53,10 +57,23 @@ impl Tty {
             TIOCSPGRP => self.set_foreground(jobs, || r.get_i32()).map(|()| 0),
             TIOCGSID => r.put(&self.session_for(!r.master, jobs)?),
             TIOCEXCL | TIOCNXCL => {
-                self.state.lock().exclusive = r.cmd == TIOCEXCL;
+                self.state.lock().exclusive[usize::from(r.master)] = r.cmd == TIOCEXCL;
                 Ok(0)
             }
-            TIOCGEXCL => r.put(&i32::from(self.state.lock().exclusive)),
+            TIOCGEXCL => {
+                let exclusive = self.state.lock().exclusive[usize::from(r.master)];
+                r.put(&i32::from(exclusive))
+            }
+            // Only a pty master has a peer.
+            TIOCGPTPEER => Err(Errno::EIO),
+            // There is no line whose break condition could be switched.
+            TIOCSBRK | TIOCCBRK => Ok(0),
+            TIOCGSOFTCAR => r.put(&i32::from(self.termios().cflag.contains(Cflag::CLOCAL))),
+            TIOCSSOFTCAR => {
+                let on = r.get_i32()? != 0;
+                self.state.lock().termios.cflag.set(Cflag::CLOCAL, on);
+                Ok(0)
+            }
             TIOCGDEV => r.put(&(vfs::attr::dev_to_user(self.dev()) as u32)),
             TIOCGETD => r.put(&0i32),
             TIOCSETD => match r.get_i32()? {
@@ -78,12 +95,19 @@ impl Tty {
                 r.put(&pending)
             }
             TIOCOUTQ if !r.master => {
-                let waiting = self.state.lock().out.len() as i32;
+                // What a pty master has not read yet has left the terminal.
+                let waiting = if self.is_pty() { 0 } else { self.state.lock().out.len() as i32 };
                 r.put(&waiting)
             }
-            // Faking input is off, as with Linux's dev.tty.legacy_tiocsti = 0.
-            TIOCSTI if !r.caller.cred.capable(Cap::SysAdmin) => Err(Errno::EIO),
             TIOCSTI => {
+                if !r.caller.cred.capable(Cap::SysAdmin) {
+                    if !LEGACY_TIOCSTI.load(Relaxed) {
+                        return Err(Errno::EIO);
+                    }
+                    if !self.is_controlling(jobs) {
+                        return Err(Errno::EPERM);
+                    }
+                }
                 let byte = r.ptr::<u8>().read(r.caller.mm)?;
                 self.receive(&[byte]);
                 Ok(0)

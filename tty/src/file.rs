@@ -28,7 +28,7 @@ impl TtyFile {
         if s.master_gone || s.locked {
             return Err(Errno::EIO);
         }
-        if s.exclusive && !caller.cred.capable(Cap::SysAdmin) {
+        if s.exclusive[0] && !caller.cred.capable(Cap::SysAdmin) {
             return Err(Errno::EBUSY);
         }
         s.opens += 1;
@@ -53,7 +53,7 @@ impl Drop for TtyFile {
         let last = s.opens == 0;
         if last {
             s.closed = true;
-            s.exclusive = false;
+            s.exclusive[0] = false;
         }
         drop(s);
         if last {

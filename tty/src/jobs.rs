@@ -94,7 +94,11 @@ impl Tty {
             return Err(Errno::ENOTTY);
         }
         if jobs.is_session_leader() {
-            tell_of_hangup(0, self.detach_session());
+            let foreground = self.detach_session();
+            for sig in [SIGHUP, SIGCONT] {
+                // The group may be empty by now.
+                let _ = jobs.signal_pgrp(foreground, sig, FROM_KERNEL);
+            }
         }
         jobs.set_controlling_tty(None);
         Ok(())
@@ -146,27 +150,15 @@ impl Tty {
     }
 }
 
-/// Signals of a hang-up, for the session that had the terminal: its leader's group (numbered like the session) and the
-/// foreground group.
-pub(crate) fn tell_of_hangup(session: i32, pgrp: i32) {
-    let second = if pgrp == session { 0 } else { pgrp };
-    for target in [session, second].into_iter().filter(|&t| t != 0) {
-        for sig in [SIGHUP, SIGCONT] {
-            // The group may be empty by now.
-            let _ = vfs::jobs().signal_pgrp(target, sig, FROM_KERNEL);
-        }
-    }
-}
-
-/// A session leader exits: its controlling terminal, as kept by `task`, is freed. Returns the foreground group, which the
-/// caller tells of it; a real terminal hangs up and has told everybody itself.
+/// A session leader exits: its controlling terminal, as kept by `task`, is freed, and hung up if it is not a pty's. Returns the foreground
+/// group, which the caller tells of it.
 pub fn leader_exits(tty: &Arc<dyn Any + Send + Sync>) -> Option<i32> {
     let tty = tty.downcast_ref::<Tty>()?;
+    let foreground = tty.detach_session();
     if !tty.is_pty() {
         tty.hangup();
-        return None;
     }
-    Some(tty.detach_session()).filter(|&pgrp| pgrp != 0)
+    Some(foreground).filter(|&pgrp| pgrp != 0)
 }
 
 /// What `/proc/PID/stat` says of a controlling terminal: its device number and foreground group.

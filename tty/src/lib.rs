@@ -19,6 +19,7 @@ pub mod termios;
 mod tty;
 mod virtio;
 
+pub use control::LEGACY_TIOCSTI;
 pub use file::TtyFile;
 pub use tty::{Driver, Name, Tty};
 

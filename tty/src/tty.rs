@@ -61,8 +61,8 @@ pub(crate) struct State {
     pub session: i32,
     /// The foreground process group, 0 for none.
     pub pgrp: i32,
-    /// Further opens are refused (TIOCEXCL).
-    pub exclusive: bool,
+    /// Further opens are refused (TIOCEXCL): of the terminal; of the pty master, where it has no effect but is remembered.
+    pub exclusive: [bool; 2],
     /// Stopped by the STOP character.
     stopped: bool,
     /// Stopped by TCXONC.
@@ -122,7 +122,7 @@ impl Tty {
             winsize: Winsize::default(),
             session: 0,
             pgrp: 0,
-            exclusive: false,
+            exclusive: [false; 2],
             stopped: false,
             held_off: false,
             packet: false,
@@ -289,10 +289,15 @@ impl Tty {
         self.output_changed();
     }
 
-    /// Sends one byte out ahead of what waits (TCXONC's STOP and START).
+    /// Sends one byte out (TCXONC's STOP and START), on a line ahead of what waits, also while output is stopped.
     pub(crate) fn send_now(&self, c: u8) {
         if c != crate::termios::DISABLED {
-            self.state.lock().out.push_front(c);
+            let mut s = self.state.lock();
+            match self.is_pty() {
+                true => s.out.push_back(c),
+                false => s.out.push_front(c),
+            }
+            drop(s);
             self.output_started();
         }
     }
@@ -342,7 +347,9 @@ impl Tty {
         self.writers.wake_all();
         self.drain.wake_all();
         self.feed.wake_all();
-        crate::jobs::tell_of_hangup(session, pgrp);
+        if session != 0 {
+            vfs::jobs().hang_up_session(session, pgrp);
+        }
     }
 }
 

@@ -49,8 +49,12 @@ pub trait JobControl: Sync {
     fn signal_pgrp(&self, pgid: i32, sig: i32, from: SignalSource) -> Result<(), Errno>;
     /// The controlling terminal of the caller's session.
     fn controlling_tty(&self) -> Option<Arc<dyn core::any::Any + Send + Sync>>;
-    /// Sets or clears the controlling terminal of the caller's session.
+    /// Gives the caller, who leads its session, a controlling terminal; or takes it away: from a leader for the whole session, from another
+    /// process for itself and the children it will have.
     fn set_controlling_tty(&self, tty: Option<Arc<dyn core::any::Any + Send + Sync>>);
+    /// The terminal of a session was hung up: the session has none any more and its leader hears of it (SIGHUP, SIGCONT), the group that had
+    /// the foreground only when the leader ends.
+    fn hang_up_session(&self, sid: i32, foreground: i32);
 }
 
 /// Passed to operations that act for a process: open and ioctl.
@@ -99,6 +103,7 @@ impl JobControl for NoJobs {
         None
     }
     fn set_controlling_tty(&self, _tty: Option<Arc<dyn core::any::Any + Send + Sync>>) {}
+    fn hang_up_session(&self, _sid: i32, _foreground: i32) {}
 }
 
 static JOBS: Once<&'static dyn JobControl> = Once::new();

@@ -1,5 +1,6 @@
 //! One mounted devpts: its options and its ptys.
 
+use crate::limits;
 use crate::options::Options;
 use crate::root::Root;
 use abi::Errno;
@@ -58,13 +59,14 @@ pub const FIRST_INO: u64 = 3;
 impl Instance {
     /// Takes the lowest free index; ENOSPC when all are in use.
     pub fn reserve(self: &Arc<Instance>) -> Result<Index, Errno> {
+        let share = limits::take()?;
         let mut ptys = self.ptys.lock();
         let free = ptys.keys().zip(0u32..).find(|(used, i)| *used != i).map_or(ptys.len() as u32, |(_, i)| i);
         if free >= self.options.max {
             return Err(Errno::ENOSPC);
         }
         ptys.insert(free, Slot::Reserved);
-        Ok(Index { instance: self.clone(), number: free })
+        Ok(Index { instance: self.clone(), number: free, _share: share })
     }
     /// Puts the node of a new pty at its index.
     pub fn install(&self, sb: &Arc<SuperBlock>, index: u32, master: &Master, cred: &Cred) {
@@ -97,6 +99,7 @@ impl Instance {
 pub struct Index {
     instance: Arc<Instance>,
     number: u32,
+    _share: limits::Share,
 }
 
 impl Index {
@@ -127,7 +130,11 @@ impl SuperOps for Super {
         if let Some(gid) = o.gid {
             write!(out, ",gid={gid}")?;
         }
-        write!(out, ",mode={:03o},ptmxmode={:03o}", o.mode, o.ptmxmode)
+        write!(out, ",mode={:03o},ptmxmode={:03o}", o.mode, o.ptmxmode)?;
+        if o.max < crate::options::MAX {
+            write!(out, ",max={}", o.max)?;
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ extern crate alloc;
 extern crate std;
 
 mod instance;
+pub mod limits;
 mod options;
 mod ptmx;
 mod root;

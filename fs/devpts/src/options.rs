@@ -2,8 +2,8 @@
 
 use abi::Errno;
 
-/// Ptys of one instance unless `max` says less (`kernel.pty.max`).
-const MAX: u32 = 4096;
+/// Ptys of one instance unless `max` says less; all instances together have [`crate::limits`].
+pub const MAX: u32 = 1 << 20;
 
 /// The parsed options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Options {
                 (b"gid", Some(v)) => o.gid = Some(number(v, 10)?),
                 (b"mode", Some(v)) => o.mode = number(v, 8)? & 0o7777,
                 (b"ptmxmode", Some(v)) => o.ptmxmode = number(v, 8)? & 0o7777,
-                (b"max", Some(v)) => o.max = number(v, 10)?.min(MAX),
+                (b"max", Some(v)) => o.max = number(v, 10).ok().filter(|max| *max <= MAX).ok_or(Errno::EINVAL)?,
                 // Every mount is a new instance anyway.
                 (b"newinstance", None) => {}
                 _ => return Err(Errno::EINVAL),

@@ -28,6 +28,23 @@ macro_rules! fixed {
 
 /// The tree.
 pub static ENTRIES: &[Entry] = &[
+    Entry::Dir(
+        "dev",
+        &[Entry::Dir(
+            "tty",
+            &[Entry::write(
+                "legacy_tiocsti",
+                |out| number(out, tty::LEGACY_TIOCSTI.load(Relaxed).into()),
+                |input| match parse_number::<u8>(input)? {
+                    on @ 0..=1 => {
+                        tty::LEGACY_TIOCSTI.store(on == 1, Relaxed);
+                        Ok(())
+                    }
+                    _ => Err(Errno::EINVAL),
+                },
+            )],
+        )],
+    ),
     Entry::Dir("fs", FS),
     Entry::Dir("kernel", KERNEL),
     Entry::Dir("net", &[Entry::Dir("core", &[fixed!("somaxconn", "4096")])]),
@@ -107,6 +124,20 @@ static KERNEL: &[Entry] = &[
     Entry::write("printk_devkmsg", log::devkmsg, log::set_devkmsg),
     Entry::write("printk_ratelimit", log::interval, log::set_interval),
     Entry::write("printk_ratelimit_burst", log::burst, log::set_burst),
+    Entry::Dir(
+        "pty",
+        &[
+            Entry::write(
+                "max",
+                |out| number(out, devpts::limits::MAX.load(Relaxed).into()),
+                |input| {
+                    devpts::limits::MAX.store(parse_number(input)?, Relaxed);
+                    Ok(())
+                },
+            ),
+            Entry::read("nr", |out| number(out, devpts::limits::count().into())),
+        ],
+    ),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
     Entry::Dir(

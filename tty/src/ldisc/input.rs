@@ -63,14 +63,14 @@ impl LineDisc {
             c &= 0x7f;
         }
         if t.iflag.contains(Iflag::IUCLC) && t.lflag.contains(Lflag::IEXTEN) {
-            c = c.to_ascii_lowercase();
+            c = super::output::lower(c);
         }
         if t.lflag.contains(Lflag::EXTPROC) {
             self.ring.push(c);
             return;
         }
         if core::mem::take(&mut self.lnext) {
-            self.store(t, c, out);
+            self.store(t, c, false, out);
             return;
         }
         if self.flow_or_signal(t, c, out, events) {
@@ -79,6 +79,7 @@ impl LineDisc {
         if stopped && t.iflag.contains(Iflag::IXON | Iflag::IXANY) {
             events.stop = Some(false);
         }
+        let typed = c;
         match c {
             b'\r' if t.iflag.contains(Iflag::IGNCR) => return,
             b'\r' if t.iflag.contains(Iflag::ICRNL) => c = b'\n',
@@ -86,7 +87,7 @@ impl LineDisc {
             _ => {}
         }
         if !(t.lflag.contains(Lflag::ICANON) && self.edit(t, c, out)) {
-            self.store(t, c, out);
+            self.store(t, c, c != typed, out);
         }
     }
 
@@ -185,11 +186,12 @@ impl LineDisc {
         self.pushed = false;
     }
 
-    /// Echoes and stores an ordinary byte.
-    fn store(&mut self, t: &Termios, c: u8, out: &mut OutQueue) {
+    /// Echoes and stores an ordinary byte. A line feed that a typed carriage return was `changed` to moves the cursor, one typed or quoted is
+    /// shown as the control character it is.
+    fn store(&mut self, t: &Termios, c: u8, changed: bool, out: &mut OutQueue) {
         if t.lflag.contains(Lflag::ECHO) {
             self.finish_erasing(t, out);
-            if c == b'\n' {
+            if c == b'\n' && changed {
                 self.echo_raw(t, c, out);
             } else {
                 if self.ring.canon == self.ring.head {

@@ -77,7 +77,7 @@ impl LineDisc {
                 out.push_back(8);
             }
             _ => {
-                let c = if o.contains(Oflag::OLCUC) { c.to_ascii_uppercase() } else { c };
+                let c = if o.contains(Oflag::OLCUC) { upper(c) } else { c };
                 if !is_control(c) && !is_continuation(t, c) {
                     self.column += 1;
                 }
@@ -134,6 +134,22 @@ impl LineDisc {
     /// The line being typed starts at the cursor's column.
     pub(super) fn mark_canon_column(&mut self) {
         self.canon_column = self.column;
+    }
+}
+
+/// C's `toupper` of Linux's character table, which is Latin-1.
+fn upper(c: u8) -> u8 {
+    match c {
+        b'a'..=b'z' | 0xdf..=0xf6 | 0xf8..=0xff => c - 32,
+        _ => c,
+    }
+}
+
+/// C's `tolower` of the same table.
+pub(super) fn lower(c: u8) -> u8 {
+    match c {
+        b'A'..=b'Z' | 0xc0..=0xd6 | 0xd8..=0xde => c + 32,
+        _ => c,
     }
 }
 
