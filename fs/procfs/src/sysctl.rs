@@ -12,8 +12,8 @@ use machine::sync::Once;
 use task::coredump;
 use task::ns::{PidNamespace, UtsNamespace, uts};
 use task::seccomp::log as seccomp;
-use vfs::{Cap, Cred};
 use vfs::ns::Namespace;
+use vfs::{Cap, Cred};
 
 type Shown = Result<(), Errno>;
 

@@ -163,8 +163,7 @@ fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(
     if let Some(helper) = helper {
         if PIPE_LIMIT.load(Relaxed) > 0 {
             // It may look at the process until it ends. Killed while waiting: the core is written all the same.
-            let ended = || (helper.life() != crate::process::Life::Running).then_some(());
-            let _ = helper.exit_wait.wait_killable(ended);
+            let _ = helper.stop_wait.wait_killable(|| helper.sig().threads.is_empty().then_some(()));
         }
         PIPES.fetch_sub(1, Relaxed);
     }
