@@ -21,6 +21,9 @@ pub fn unshare(cx: &mut Cx, flags: u64) -> Result<(), Errno> {
     if empty {
         f |= F::EMPTY_MNTNS;
     }
+    if f.contains(F::NEWIPC) {
+        f |= F::SYSVSEM;
+    }
     // What each kind cannot do without.
     if f.contains(F::NEWUSER) {
         f |= F::THREAD | F::FS;
@@ -40,6 +43,9 @@ pub fn unshare(cx: &mut Cx, flags: u64) -> Result<(), Errno> {
     }
     if f.contains(F::FS) {
         cx.set_fs(fs);
+    }
+    if f.contains(F::SYSVSEM) {
+        cx.sysv.leave_undo();
     }
     if let Some(ns) = ns {
         cx.set_ns(ns);

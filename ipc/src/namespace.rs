@@ -78,7 +78,7 @@ impl IpcNamespace {
         IpcNamespace::build(NsId::next(), owner)
     }
     fn build(ns_id: NsId, owner: &Arc<UserNamespace>) -> Arc<IpcNamespace> {
-        Arc::new(IpcNamespace {
+        vfs::ns::enlist(Arc::new(IpcNamespace {
             ns_id,
             owner: owner.clone(),
             shm: Ids::new(),
@@ -90,11 +90,17 @@ impl IpcNamespace {
             sems: Arc::default(),
             messages: Counter::default(),
             message_bytes: Counter::default(),
-        })
+        }))
     }
     /// The user namespace whose capabilities count here.
     pub fn user_ns(&self) -> &Arc<UserNamespace> {
         &self.owner
+    }
+}
+
+impl Drop for IpcNamespace {
+    fn drop(&mut self) {
+        vfs::ns::delist(self.ns_id.id);
     }
 }
 

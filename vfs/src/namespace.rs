@@ -11,6 +11,7 @@ use crate::path::Path;
 use crate::propagate::{self, Propagation, PropagationType};
 use crate::superblock::{MountRequest, SbFlags, find_fs};
 use crate::user_ns::UserNamespace;
+use crate::walk::{self, Start};
 use abi::Errno;
 use abi::mount::UmountFlags;
 use alloc::sync::Arc;
@@ -250,7 +251,12 @@ pub fn new_mount(fs_type: &[u8], request: &MountRequest<'_>, flags: MntFlags) ->
     }
     let root = fs.mount(request)?;
     let sb = root.sb().clone();
-    Ok(Mount::new(sb.root_dentry(&root), request.source.unwrap_or(b"none"), flags))
+    let source = request.source.unwrap_or(b"none");
+    let whole = Mount::new(sb.root_dentry(&root), source, flags);
+    let Some(inside) = fs.shown_root() else { return Ok(whole) };
+    let top = Path::root_of(&whole);
+    let place = walk::lookup(&Start::new(&top, &top, request.caller.cred), &inside, true)?;
+    Ok(Mount::new(place.dentry, source, flags))
 }
 
 /// Attaches a mount that is not attached anywhere.

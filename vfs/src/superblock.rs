@@ -278,6 +278,10 @@ pub trait FsType: Sync {
     fn in_user_ns(&self) -> bool {
         false
     }
+    /// The directory of the instance that the running thread may see as its root, if not the real one.
+    fn shown_root(&self) -> Option<Vec<u8>> {
+        None
+    }
     /// Makes an instance, or finds the one that serves this source, and returns its root.
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno>;
 }

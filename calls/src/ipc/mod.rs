@@ -18,8 +18,8 @@ use alloc::sync::Arc;
 use task::Cx;
 
 /// The caller's namespace.
-fn namespace(_cx: &Cx) -> &Arc<IpcNamespace> {
-    ::ipc::first()
+fn namespace(cx: &Cx) -> &Arc<IpcNamespace> {
+    &cx.ns().ipc
 }
 
 /// The caller, as objects of its namespace judge it.
@@ -33,7 +33,7 @@ pub fn mqueue_hooks() -> Hooks {
         task::current().map_or(u64::MAX, |t| t.process().limits.soft(Resource::Msgqueue))
     }
     Hooks {
-        namespace: || ::ipc::first().clone(),
+        namespace: || task::ns::current().map_or_else(|| ::ipc::first().clone(), |ns| ns.ipc.clone()),
         byte_limit: limit,
         nr_of: |global| task::current().map_or(global, |t| t.nr_of(global)),
     }

@@ -26,11 +26,14 @@ mod pids_files;
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use dir::Dir;
 use machine::sync::Once;
 use task::cgroup::{self, Cgroup};
-use vfs::{File, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+use vfs::ns::Namespace;
+use vfs::user_ns::UserNamespace;
+use vfs::{Cap, File, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -56,7 +59,18 @@ impl FsType for Cgroup2 {
     fn name(&self) -> &'static str {
         "cgroup2"
     }
+    fn in_user_ns(&self) -> bool {
+        true
+    }
+    fn shown_root(&self) -> Option<Vec<u8>> {
+        let top = cgroup::seen_from();
+        if top.is_root() { None } else { Some(top.path_from(cgroup::root())) }
+    }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let owner = task::ns::current().map_or_else(|| UserNamespace::first().clone(), |ns| ns.cgroup.owner());
+        if !request.caller.cred.capable_in(&owner, Cap::SysAdmin) {
+            return Err(Errno::EPERM);
+        }
         let options = options::Options::parse(request.data)?;
         static ROOT: Once<Arc<Dir>> = Once::new();
         let root = ROOT.get_or_init(|| {

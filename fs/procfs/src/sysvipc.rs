@@ -22,7 +22,7 @@ type Shown = Result<(), Errno>;
 pub static ENTRIES: &[Entry] = &[Entry::read("msg", msg), Entry::read("sem", sem), Entry::read("shm", shm)];
 
 fn namespace() -> Arc<IpcNamespace> {
-    ipc::first().clone()
+    task::ns::current().map_or_else(|| ipc::first().clone(), |ns| ns.ipc.clone())
 }
 
 /// A process number as the reader knows it.

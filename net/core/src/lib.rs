@@ -12,6 +12,7 @@ mod addr;
 mod common;
 mod family;
 mod message;
+pub mod ns;
 pub mod options;
 mod socket;
 
@@ -19,4 +20,5 @@ pub use addr::SockAddr;
 pub use common::{Common, Flag};
 pub use family::{Family, create, create_pair, register_family};
 pub use message::{Control, RecvMsg, SendMsg};
+pub use ns::NetNamespace;
 pub use socket::{NetCx, Shutdown, Socket, SocketOps};

@@ -6,7 +6,7 @@ use abi::Errno;
 use abi::socket::family::AF_UNSPEC;
 use abi::stat::S_IFSOCK;
 use alloc::sync::{Arc, Weak};
-use net::{Flag, NetCx, SockAddr};
+use net::{Flag, NetCx, NetNamespace, SockAddr};
 use vfs::ops::{self, Make};
 use vfs::{FileType, Start, may, walk};
 
@@ -41,7 +41,7 @@ impl UnixSocket {
             }
         });
         if lost {
-            name::release(&name);
+            name::release(self.net(), &name);
             return Err(Errno::EINVAL);
         }
         Ok(())
@@ -89,7 +89,7 @@ impl UnixSocket {
         let me = self.arc().ok_or(Errno::EINVAL)?;
         let deadline = self.common.deadline(false);
         loop {
-            let other = find(&target, self.kind, cx)?;
+            let other = find(&target, self.kind, self.net(), cx)?;
             let cred = peer_of(cx);
             if self.try_connect(&me, &other, cred)? {
                 other.readers.wake_all();
@@ -110,7 +110,7 @@ impl UnixSocket {
             Phase::Connected => return Err(Errno::EISCONN),
             Phase::Listening => return Err(Errno::EINVAL),
         }
-        let end = UnixSocket::new(self.kind);
+        let end = UnixSocket::new_in(self.kind, self.net().clone());
         end.join(me, Some(cred));
         let (name, listener) = {
             // The new end is private until it is in the backlog.
@@ -168,7 +168,7 @@ impl UnixSocket {
             _ => {
                 let target = Target::parse(addr)?;
                 self.autobind_if_passcred()?;
-                let other = find(&target, self.kind, cx)?;
+                let other = find(&target, self.kind, self.net(), cx)?;
                 self.check_may_send(&other)?;
                 Some(other)
             }
@@ -219,10 +219,10 @@ fn bind_path(me: &Arc<UnixSocket>, path: &[u8], cx: &NetCx<'_>) -> Result<Name, 
 }
 
 /// The socket an address names; ECONNREFUSED when nobody has it open, EPROTOTYPE for another type.
-pub fn find(target: &Target<'_>, kind: Kind, cx: &NetCx<'_>) -> Result<Arc<UnixSocket>, Errno> {
+pub fn find(target: &Target<'_>, kind: Kind, net: &NetNamespace, cx: &NetCx<'_>) -> Result<Arc<UnixSocket>, Errno> {
     let found = match target {
         Target::Unnamed => return Err(Errno::EINVAL),
-        Target::Abstract(name) => name::find_abstract(name),
+        Target::Abstract(name) => name::find_abstract(net, name),
         Target::Path(path) => {
             let dirs = cx.fs.dirs();
             let place = walk::lookup(&Start::new(&dirs.root, &dirs.cwd, cx.caller.cred), path, true)?;

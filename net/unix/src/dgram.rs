@@ -22,7 +22,7 @@ impl UnixSocket {
             Some(_) if self.kind == Kind::SeqPacket && !connected => Err(Errno::ENOTCONN),
             Some(addr) if self.kind == Kind::Dgram => {
                 let cx = msg.cx.ok_or(Errno::EINVAL)?;
-                find(&Target::parse(addr)?, Kind::Dgram, cx)
+                find(&Target::parse(addr)?, Kind::Dgram, self.net(), cx)
             }
             _ => self.live_peer(),
         }

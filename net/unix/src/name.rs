@@ -8,8 +8,9 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use machine::sync::SpinLock;
-use net::SockAddr;
+use net::{NetNamespace, SockAddr};
 use vfs::Path;
+use vfs::ns::Namespace;
 
 /// The name a socket is bound to.
 pub enum Name {
@@ -66,16 +67,18 @@ impl Name {
     }
 }
 
-type Table = BTreeMap<Vec<u8>, Weak<UnixSocket>>;
+/// By network namespace and name.
+type Table = BTreeMap<(u64, Vec<u8>), Weak<UnixSocket>>;
 static ABSTRACT: SpinLock<Table> = SpinLock::new(BTreeMap::new());
 
 /// Takes an abstract name for `socket`; EADDRINUSE.
 pub fn bind_abstract(name: &[u8], socket: &Arc<UnixSocket>) -> Result<Name, Errno> {
+    let key = (socket.net().id(), name.to_vec());
     let mut table = ABSTRACT.lock();
-    if table.contains_key(name) {
+    if table.contains_key(&key) {
         return Err(Errno::EADDRINUSE);
     }
-    table.insert(name.to_vec(), Arc::downgrade(socket));
+    table.insert(key, Arc::downgrade(socket));
     Ok(Name::Abstract(name.to_vec()))
 }
 
@@ -93,16 +96,17 @@ pub fn autobind(socket: &Arc<UnixSocket>) -> Result<Name, Errno> {
     Err(Errno::ENOSPC)
 }
 
-/// Gives an abstract name back.
-pub fn release(name: &Name) {
+/// Gives an abstract name of this network namespace back.
+pub fn release(net: &NetNamespace, name: &Name) {
     if let Name::Abstract(name) = name {
-        ABSTRACT.lock().remove(name);
+        let gone = ABSTRACT.lock().remove(&(net.id(), name.clone()));
+        drop(gone);
     }
 }
 
-/// The socket with an abstract name.
-pub fn find_abstract(name: &[u8]) -> Option<Arc<UnixSocket>> {
-    ABSTRACT.lock().get(name)?.upgrade()
+/// The socket with an abstract name in this network namespace.
+pub fn find_abstract(net: &NetNamespace, name: &[u8]) -> Option<Arc<UnixSocket>> {
+    ABSTRACT.lock().get(&(net.id(), name.to_vec()))?.upgrade()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use machine::sync::SpinLock;
-use net::{Common, Flag, NetCx, Shutdown};
+use net::{Common, Flag, NetCx, NetNamespace, Shutdown};
 use sched::{Mutex, MutexGuard, WaitError, WaitQueue};
 use vfs::{Cred, PollEvents, PollTable, ProcessId};
 
@@ -91,6 +91,7 @@ pub struct UnixSocket {
     pub kind: Kind,
     pub(crate) common: Common,
     me: Weak<UnixSocket>,
+    net: Arc<NetNamespace>,
     link: SpinLock<Link>,
     inbox: Mutex<Inbox>,
     held: AtomicUsize,
@@ -125,8 +126,12 @@ pub fn sender_of(cred: &Cred) -> Ucred {
 }
 
 impl UnixSocket {
-    /// An unconnected socket.
+    /// An unconnected socket in the running thread's network namespace.
     pub fn new(kind: Kind) -> Arc<UnixSocket> {
+        UnixSocket::new_in(kind, net::ns::current())
+    }
+    /// An unconnected socket in this network namespace.
+    pub(crate) fn new_in(kind: Kind, net: Arc<NetNamespace>) -> Arc<UnixSocket> {
         let link = Link {
             name: None,
             phase: Phase::Idle,
@@ -140,6 +145,7 @@ impl UnixSocket {
             kind,
             common: Common::default(),
             me: me.clone(),
+            net,
             link: SpinLock::new(link),
             inbox: Mutex::new(Inbox::default()),
             held: AtomicUsize::new(0),
@@ -167,6 +173,10 @@ impl UnixSocket {
     /// Who sends is told along with messages.
     pub fn passes_sender(&self) -> bool {
         self.common.is(Flag::PassCred) || self.common.is(Flag::PassPidfd)
+    }
+    /// Its network namespace.
+    pub fn net(&self) -> &Arc<NetNamespace> {
+        &self.net
     }
     /// An owning reference to itself; `None` only while it is being destroyed.
     pub fn arc(&self) -> Option<Arc<UnixSocket>> {
@@ -318,7 +328,7 @@ impl UnixSocket {
             (link.name.take(), link.peer.take(), core::mem::take(&mut link.backlog))
         };
         if let Some(name) = name {
-            name::release(&name);
+            name::release(&self.net, &name);
         }
         let rest = {
             let mut inbox = self.inbox.lock();

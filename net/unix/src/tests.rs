@@ -203,7 +203,7 @@ fn datagrams_carry_the_senders_name() {
         a.release();
         assert_eq!(send(&b, b"x"), Err(Errno::ECONNREFUSED));
         assert!(
-            crate::connect::find(&Target::Abstract(b"dgram-a"), Kind::Dgram, cx).is_err(),
+            crate::connect::find(&Target::Abstract(b"dgram-a"), Kind::Dgram, net::NetNamespace::first(), cx).is_err(),
             "the name is free again"
         );
     });

@@ -51,7 +51,7 @@ pub fn set_of_file(f: OfFile) {
 
 /// The root of the calling thread's cgroup namespace.
 pub fn seen_from() -> Arc<Cgroup> {
-    root().clone()
+    crate::ns::current().map_or_else(|| root().clone(), |ns| ns.cgroup.root().clone())
 }
 
 /// The group whose directory is open as `file`, if it is one.

@@ -3,21 +3,21 @@
 //! Everything is made or checked first and installed at the end, so that a refused call changes nothing.
 
 use super::nsfs::NsFile;
-use super::{NsProxy, PidNamespace, TimeNamespace, UtsNamespace};
+use super::{CgroupNamespace, NsProxy, PidNamespace, TimeNamespace, UtsNamespace};
 use crate::cx::Cx;
 use crate::{access, pidfd};
 use abi::Errno;
 use abi::sched::CloneFlags;
 use alloc::sync::Arc;
 use core::any::Any;
+use ipc::IpcNamespace;
+use net::NetNamespace;
 use vfs::ns::{Namespace, NsKind};
 use vfs::user_ns::{self, UserNamespace};
 use vfs::{Cap, Cred, Dirs, FsContext, MountNamespace};
 
 /// The kinds that [`NsProxy`] and the mount tree hold.
 const MADE: CloneFlags = CloneFlags::NAMESPACES.difference(CloneFlags::NEWUSER);
-/// Kinds of which there is only the first namespace.
-pub(crate) const FIXED: CloneFlags = CloneFlags::NEWIPC.union(CloneFlags::NEWCGROUP).union(CloneFlags::NEWNET);
 
 /// New namespaces as the flags ask, the others as they are. `fs` is moved into a new mount namespace; it must be the caller's to change.
 fn make(cx: &Cx, f: CloneFlags, owner: &Arc<UserNamespace>, fs: &FsContext) -> Result<NsProxy, Errno> {
@@ -28,6 +28,15 @@ fn make(cx: &Cx, f: CloneFlags, owner: &Arc<UserNamespace>, fs: &FsContext) -> R
     let mut new = NsProxy::clone(old);
     if f.contains(CloneFlags::NEWUTS) {
         new.uts = old.uts.copy(owner);
+    }
+    if f.contains(CloneFlags::NEWIPC) {
+        new.ipc = IpcNamespace::new(owner);
+    }
+    if f.contains(CloneFlags::NEWCGROUP) {
+        new.cgroup = CgroupNamespace::new(owner, cx.task.cgroup());
+    }
+    if f.contains(CloneFlags::NEWNET) {
+        new.net = NetNamespace::new(owner);
     }
     if f.contains(CloneFlags::NEWPID) {
         if !Arc::ptr_eq(cx.task.pid_ns(), &old.pid_for_children) {
@@ -73,7 +82,8 @@ pub(crate) fn for_child(cx: &Cx, f: CloneFlags, cred: &Cred, fs: &FsContext) -> 
     } else if !cred.capable_in(&cred.user_ns, Cap::SysAdmin) {
         return Err(Errno::EPERM);
     }
-    if f.contains(CloneFlags::NEWIPC | CloneFlags::SYSVSEM) || f.intersects(FIXED) {
+    // The semaphores whose adjustments would be shared are out of the child's reach.
+    if f.contains(CloneFlags::NEWIPC | CloneFlags::SYSVSEM) {
         return Err(Errno::EINVAL);
     }
     let mut new = make(cx, f, &cred.user_ns, fs)?;
@@ -108,9 +118,6 @@ pub fn unshare(cx: &Cx, f: CloneFlags, cred: &Cred, fs: &FsContext) -> Result<Op
     }
     if !cred.capable_in(&cred.user_ns, Cap::SysAdmin) {
         return Err(Errno::EPERM);
-    }
-    if f.intersects(FIXED) {
-        return Err(Errno::EINVAL);
     }
     make(cx, f, &cred.user_ns, fs).map(|new| Some(Arc::new(new)))
 }
@@ -155,6 +162,9 @@ pub fn setns(cx: &mut Cx, fd: i32, flags: i32) -> Result<(), Errno> {
     plan.ns.time.enter();
     if !Arc::ptr_eq(&plan.ns.time, &cx.ns().time) {
         crate::exec::enter_time(cx.mm(), &plan.ns.time)?;
+    }
+    if !Arc::ptr_eq(&plan.ns.ipc, &cx.ns().ipc) {
+        cx.sysv.leave_undo();
     }
     cx.set_ns(Arc::new(plan.ns));
     Ok(())
@@ -202,8 +212,11 @@ fn join(cx: &Cx, plan: &mut Plan, ns: &Arc<dyn Namespace>) -> Result<(), Errno> 
             plan.ns.time_for_children = ns.clone();
             plan.ns.time = ns;
         }
-        // There is only one of these kinds, and everybody is in it.
-        NsKind::User | NsKind::Ipc | NsKind::Cgroup | NsKind::Net => {}
+        NsKind::Ipc => plan.ns.ipc = downcast::<IpcNamespace>(ns)?,
+        NsKind::Cgroup => plan.ns.cgroup = downcast::<CgroupNamespace>(ns)?,
+        NsKind::Net => plan.ns.net = downcast::<NetNamespace>(ns)?,
+        // Was seen to above.
+        NsKind::User => {}
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! directories that must agree with it, the user namespace in the credentials. [`change`] makes and joins namespaces (clone, unshare, setns),
 //! [`nsfs`] shows them as files.
 
+pub mod cgroup;
 pub mod change;
 pub mod nsfs;
 pub mod pid;
@@ -13,7 +14,10 @@ pub mod uts;
 use crate::Cx;
 use crate::task::Task;
 use alloc::sync::Arc;
+pub use cgroup::CgroupNamespace;
+use ipc::IpcNamespace;
 use machine::sync::Once;
+use net::NetNamespace;
 pub use pid::PidNamespace;
 pub use time::TimeNamespace;
 pub use uts::UtsNamespace;
@@ -25,6 +29,12 @@ use vfs::user_ns::UserNamespace;
 pub(crate) fn init() {
     UserNamespace::first();
     NsProxy::first();
+    net::ns::set_current(|| current().map_or_else(|| NetNamespace::first().clone(), |ns| ns.net.clone()));
+}
+
+/// The running thread's namespaces, if it belongs to a process that has not ended.
+pub fn current() -> Option<Arc<NsProxy>> {
+    Some(crate::current()?.handles()?.ns)
 }
 
 /// The namespaces of a thread that need no other place.
@@ -32,6 +42,12 @@ pub(crate) fn init() {
 pub struct NsProxy {
     /// Names of the system.
     pub uts: Arc<UtsNamespace>,
+    /// IPC objects.
+    pub ipc: Arc<IpcNamespace>,
+    /// The top of the visible control groups.
+    pub cgroup: Arc<CgroupNamespace>,
+    /// The network.
+    pub net: Arc<NetNamespace>,
     /// The pid namespace that children will live in; a process's own is that of its number.
     pub pid_for_children: Arc<PidNamespace>,
     /// Offsets of clocks.
@@ -47,6 +63,9 @@ impl NsProxy {
         let make = || {
             Arc::new(NsProxy {
                 uts: UtsNamespace::first().clone(),
+                ipc: ipc::first().clone(),
+                cgroup: CgroupNamespace::first().clone(),
+                net: NetNamespace::first().clone(),
                 pid_for_children: PidNamespace::first().clone(),
                 time: TimeNamespace::first().clone(),
                 time_for_children: TimeNamespace::first().clone(),
@@ -80,8 +99,11 @@ pub enum Which {
 }
 
 /// The links of `/proc/PID/ns`, by name.
-pub const LINKS: [(&str, Which); 7] = [
+pub const LINKS: [(&str, Which); 10] = [
+    ("cgroup", Which::Own(NsKind::Cgroup)),
+    ("ipc", Which::Own(NsKind::Ipc)),
     ("mnt", Which::Own(NsKind::Mnt)),
+    ("net", Which::Own(NsKind::Net)),
     ("pid", Which::Own(NsKind::Pid)),
     ("pid_for_children", Which::PidForChildren),
     ("time", Which::Own(NsKind::Time)),
@@ -102,6 +124,8 @@ pub fn of_task(task: &Task, which: Which) -> Option<Arc<dyn Namespace>> {
         Which::TimeForChildren => ns.time_for_children.clone(),
         Which::Own(NsKind::User) => task.cred().user_ns.clone(),
         Which::Own(NsKind::Uts) => ns.uts.clone(),
-        Which::Own(NsKind::Ipc | NsKind::Cgroup | NsKind::Net) => return None,
+        Which::Own(NsKind::Ipc) => ns.ipc.clone(),
+        Which::Own(NsKind::Cgroup) => ns.cgroup.clone(),
+        Which::Own(NsKind::Net) => ns.net.clone(),
     })
 }
