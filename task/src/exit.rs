@@ -49,7 +49,7 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     sum.counts.maxrss = rss;
     process.usage().add_thread(&sum);
     link::tracer_ends(&task);
-    let (last, status, stopped) = {
+    let (last, status, grouped, stopped) = {
         let mut state = process.sig();
         state.threads.retain(|t| !Arc::ptr_eq(t, &task));
         if let Some(trace) = task.trace() {
@@ -57,14 +57,17 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
         }
         crate::signal::mask::hand_over(&task, &state, state.pending.set());
         let stopped = stop::check_complete(&mut state);
-        (state.threads.is_empty(), state.group_exit.unwrap_or(status), stopped)
+        (state.threads.is_empty(), state.group_exit.unwrap_or(status), state.group_exit.is_some(), stopped)
     };
     process.stop_wait.wake_all();
     if stopped {
         stop::tell_parent(&process, si::CLD_STOPPED);
     }
-    if task.is_leader() {
+    // What ends the group counts more than how its leader ended before.
+    if task.is_leader() || grouped {
         process.set_exit_status(status);
+    }
+    if task.is_leader() {
         process.keep_cred(task.cred());
     }
     if last {
