@@ -8,7 +8,7 @@ use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::trace::{self, link, report};
 use crate::tree::{self, Tree};
-use crate::{Cx, cgroup, coredump, futex, jobs, pidfd, rseq, usage, wait, work};
+use crate::{Cx, cgroup, coredump, entry, futex, jobs, pidfd, rseq, usage, wait, work};
 use abi::futex::BITSET_MATCH_ANY;
 use abi::ptrace::Event;
 use abi::signal::{SigInfo, Signal, si};
@@ -42,7 +42,9 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     let rss = usage::peak_rss_kib(cx.mm());
     drop(cx);
     task.drop_handles();
-    task.seccomp.release();
+    if task.entry.has(entry::SECCOMP) {
+        task.seccomp.release();
+    }
 
     cgroup::member::leave(&task);
     let mut sum = task.sum();

@@ -4,7 +4,7 @@ use super::filter::path;
 use super::notify::{self, Notifier};
 use super::{Filter, State};
 use crate::task::Task;
-use crate::{Cx, entry};
+use crate::{Cx, entry, work};
 use abi::Errno;
 use abi::seccomp::{FilterFlags, mode};
 use alloc::sync::Arc;
@@ -69,7 +69,9 @@ fn attach(cx: &Cx, mut filter: Filter, flags: FilterFlags) -> Result<i32, Errno>
         if !same(me.seccomp.state.lock().filter.as_ref(), prev.as_ref()) {
             continue;
         }
-        let siblings = || group.threads.iter().filter(|t| !Arc::ptr_eq(t, me));
+        // Whoever is on his way out (and may have told that already) makes no more calls.
+        let counts = |t: &&Arc<Task>| !Arc::ptr_eq(t, me) && !t.work.has(work::EXIT);
+        let siblings = || group.threads.iter().filter(counts);
         if flags.contains(FilterFlags::TSYNC)
             && let Some(other) = siblings().find(|t| !can_join(t, prev.as_ref()))
         {

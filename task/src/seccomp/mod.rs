@@ -25,6 +25,7 @@ pub mod notify;
 pub use enforce::{Verdict, check};
 pub use filter::Filter;
 
+use crate::entry;
 use crate::task::Task;
 use abi::Errno;
 use abi::seccomp::mode;
@@ -85,11 +86,12 @@ impl Seccomp {
 
 /// A new thread is confined as its maker is now. The caller holds the maker's signal lock, so that no TSYNC passes it by.
 pub(crate) fn inherit(child: &Task, maker: &Task) {
-    let state = maker.seccomp.state.lock().clone();
-    if state.mode != mode::DISABLED {
-        child.seccomp.change(|s| *s = state);
-        child.entry.set(crate::entry::SECCOMP);
+    if !maker.entry.has(entry::SECCOMP) {
+        return;
     }
+    let state = maker.seccomp.state.lock().clone();
+    child.seccomp.change(|s| *s = state);
+    child.entry.set(entry::SECCOMP);
 }
 
 /// The instructions of the filter that was installed as number `nth`, and whether it logs (PTRACE_SECCOMP_GET_FILTER and

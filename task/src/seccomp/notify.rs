@@ -118,7 +118,7 @@ impl Notifier {
     /// Announces a call; ENOSYS without a listener.
     fn post(&self, tid: i32, data: &SeccompData) -> Result<(u64, Arc<WaitQueue>), Errno> {
         let wake = Arc::new(WaitQueue::new());
-        {
+        let id = {
             let mut state = self.state.lock();
             if state.closed {
                 return Err(Errno::ENOSYS);
@@ -130,9 +130,9 @@ impl Notifier {
             let (phase, wake) = (Phase::New, wake.clone());
             let answer = SeccompNotifResp::default();
             state.calls.push(Waiting { id, tid, data: *data, phase, answer, fds: VecDeque::new(), wake });
-        }
+            id
+        };
         self.changed.wake_all();
-        let id = self.state.lock().calls.iter().find(|c| Arc::ptr_eq(&c.wake, &wake)).map_or(0, |c| c.id);
         Ok((id, wake))
     }
     /// Something for the waiting thread to do.
