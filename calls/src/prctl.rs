@@ -100,6 +100,7 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
         }
         PR_GET_TIMING => Ok(PR_TIMING_STATISTICAL as i64),
         PR_SET_TIMING if a2 == PR_TIMING_STATISTICAL => Ok(0),
+        PR_SET_VMA => prctl_mm::set_vma(cx, a2, a3, a4, a5),
         PR_SET_MM => prctl_mm::set_mm(cx, a2, a3, a4, a5),
         PR_SET_MDWE => {
             unused(&[a3, a4, a5])?;

@@ -1,4 +1,4 @@
-//! The part of prctl(2) that is about the address space: PR_SET_MM, PR_SET_MDWE, PR_GET_AUXV. Source: `kernel/sys.c` for the order of checks.
+//! The part of prctl(2) that is about the address space: PR_SET_MM, PR_SET_VMA, PR_SET_MDWE, PR_GET_AUXV. Source: `kernel/sys.c` for the order of checks.
 
 use abi::Errno;
 use abi::prctl::*;
@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::{USER_MAX, VirtAddr};
 use mm::space::Layout;
-use mm::{MappedFile, UserPtr};
+use mm::{MappedFile, UserCStr, UserPtr};
 use task::{Cx, exec};
 use vfs::{Cap, FileType, Mapping, may};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -214,6 +214,28 @@ pub fn get_auxv(cx: &Cx, to: u64, len: u64) -> Result<i64, Errno> {
     let len = usize::try_from(len).unwrap_or(usize::MAX).min(AUXV_SIZE);
     cx.mm().write_bytes(VirtAddr(to), all.get(..len).unwrap_or_default())?;
     Ok(AUXV_SIZE as i64)
+}
+
+/// PR_SET_VMA
+pub fn set_vma(cx: &Cx, what: u64, addr: u64, len: u64, name: u64) -> Result<i64, Errno> {
+    /// Bytes of a name with its NUL.
+    const NAME_SIZE: usize = 80;
+    if what != PR_SET_VMA_ANON_NAME {
+        return Err(Errno::EINVAL);
+    }
+    let mut label = None;
+    if name != 0 {
+        let name = UserCStr::new(VirtAddr(name)).read_string(cx.mm(), NAME_SIZE - 1, Errno::EINVAL)?;
+        // What would confuse readers of the listing.
+        let bad = |c: &u8| !(b' '..=b'~').contains(c) || b"\\`$[]".contains(c);
+        if name.iter().any(bad) {
+            return Err(Errno::EINVAL);
+        }
+        label = Some(name.into_boxed_slice());
+    }
+    let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
+    cx.mm().label(VirtAddr(addr), len, label)?;
+    Ok(0)
 }
 
 /// PR_SET_MDWE: from now on nothing becomes executable that was not mapped so, and nothing is both writable and executable.

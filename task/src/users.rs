@@ -51,6 +51,12 @@ impl UserCounts {
         users.insert(key, Arc::downgrade(&new));
         new
     }
+    /// Counts that nobody else finds.
+    #[cfg(test)]
+    pub fn alone() -> Arc<UserCounts> {
+        let ns = UserNamespace::first().clone();
+        Arc::new(UserCounts { uid: 0, ns, above: None, tasks: AtomicU32::new(0), signals: AtomicU32::new(0) })
+    }
     /// The user, as the kernel knows it.
     pub fn uid(&self) -> u32 {
         self.uid

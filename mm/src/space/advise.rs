@@ -1,11 +1,12 @@
 //! madvise(2).
 
 use super::areas::{Areas, Dead};
-use super::vma::{VmFlags, Vma};
-use super::{Access, FaultError, Mm, PAGE, aligned, page_up};
+use super::vma::{Label, VmFlags, Vma};
+use super::{Access, FaultError, Mm, PAGE, SharedMemory, aligned, page_up};
 use crate::file::MappedFile;
 use abi::Errno;
 use abi::mman::Advice;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use machine::{USER_MAX, VirtAddr};
 
@@ -77,6 +78,40 @@ impl Mm {
                 if let Some(prev) = areas.map.prev(pos) {
                     areas.join_next(prev, &mut dead);
                 }
+            }
+            at = stop;
+        }
+        if hole { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// PR_SET_VMA_ANON_NAME: names anonymous memory, or takes the name away. EBADF for mappings of files.
+    pub fn label(&self, addr: VirtAddr, len: usize, name: Option<Box<[u8]>>) -> Result<(), Errno> {
+        if !aligned(addr) {
+            return Err(Errno::EINVAL);
+        }
+        let end = page_up(len as u64).and_then(|n| addr.0.checked_add(n)).ok_or(Errno::EINVAL)?;
+        if end == addr.0 {
+            return Ok(());
+        }
+        let label = name.map(|name| Arc::new(Label(name)));
+        let mut dead = Dead::new();
+        let mut areas = self.areas.write();
+        let (mut at, mut hole) = (addr.0, false);
+        while at < end {
+            let Some((s, vma)) = areas.first_in(at, end) else { return Err(Errno::ENOMEM) };
+            hole |= s > at;
+            at = s.max(at);
+            let stop = vma.end.min(end);
+            if !vma.is_anon() && !vma.file().is_some_and(|file| file.as_any().is::<SharedMemory>()) {
+                return Err(Errno::EBADF);
+            }
+            let pos = areas.cut(at, stop)?;
+            if let Some(area) = areas.map.at_mut(pos) {
+                area.label.clone_from(&label);
+            }
+            areas.join_next(pos, &mut dead);
+            if let Some(prev) = areas.map.prev(pos) {
+                areas.join_next(prev, &mut dead);
             }
             at = stop;
         }

@@ -38,7 +38,7 @@ impl Mm {
             return old;
         }
         areas.layout.brk = to.0;
-        areas.place(old_end, Vma { end: new_end, pgoff: 0, flags, object: None }, &mut dead);
+        areas.place(old_end, Vma { end: new_end, pgoff: 0, flags, object: None, label: None }, &mut dead);
         drop(areas);
         if flags & (VmFlags::LOCKED | VmFlags::LOCKONFAULT) == VmFlags::LOCKED {
             let _ = self.populate(old_end, new_end, None);

@@ -58,7 +58,7 @@ impl Mm {
                 link.extend(vma.pgoff, vma.pgoff.saturating_add(vma.pages(start)));
             }
             let flags = vma.flags - (VmFlags::LOCKED | VmFlags::LOCKONFAULT);
-            to.append(start, Vma { end: vma.end, pgoff: vma.pgoff, flags, object });
+            to.append(start, Vma { end: vma.end, pgoff: vma.pgoff, flags, object, label: vma.label.clone() });
             if vma.flags.is(VmFlags::WIPEONFORK) {
                 self.zap(start, vma.end);
             } else if vma.is_private() || vma.file().is_none() {

@@ -15,11 +15,14 @@ impl Mm {
         let layout = areas.layout;
         for (start, vma) in areas.map.iter() {
             let name = match vma.object.as_deref() {
-                Some(Object::File { file, .. }) => VmaName::File(file),
+                Some(Object::File { file, .. }) => match vma.label.as_deref() {
+                    Some(label) => VmaName::Shared(&label.0),
+                    None => VmaName::File(file),
+                },
                 Some(Object::Special { name, .. }) => VmaName::Special(name),
                 None if start < layout.brk && vma.end > layout.start_brk => VmaName::Heap,
                 None if start <= layout.start_stack && vma.end >= layout.start_stack => VmaName::Stack,
-                None => VmaName::None,
+                None => vma.label.as_deref().map_or(VmaName::None, |label| VmaName::Private(&label.0)),
             };
             let info = VmaInfo {
                 start,

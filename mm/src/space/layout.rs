@@ -56,7 +56,7 @@ impl Mm {
             flags |= VmFlags::EXEC;
         }
         areas.charge(STACK_START / PAGE)?;
-        areas.place(top - STACK_START, Vma { end: top, pgoff: 0, flags, object: None }, &mut dead);
+        areas.place(top - STACK_START, Vma { end: top, pgoff: 0, flags, object: None, label: None }, &mut dead);
         Ok(VirtAddr(top))
     }
     /// Exec: where a position-independent program of any size is loaded.

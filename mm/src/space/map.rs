@@ -134,7 +134,7 @@ impl Mm {
             }
             None => (0, None),
         };
-        Ok(Vma { end: start + len, pgoff, flags, object })
+        Ok(Vma { end: start + len, pgoff, flags, object, label: None })
     }
 
     /// The object of a file mapping, known to the file's reverse map.
@@ -185,7 +185,7 @@ impl Mm {
         let rights = aspace::Prot { write: false, exec: prot.contains(Prot::EXEC) };
         let _ = self.aspace.map(VirtAddr(start), &frames, rights);
         let object = Some(Arc::new(Object::Special { name, frames }));
-        let vma = Vma { end: start + len, pgoff: 0, flags: VmFlags::from_prot(prot) | may, object };
+        let vma = Vma { end: start + len, pgoff: 0, flags: VmFlags::from_prot(prot) | may, object, label: None };
         areas.place(start, vma, &mut dead);
         Ok(VirtAddr(start))
     }

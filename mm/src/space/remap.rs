@@ -118,7 +118,7 @@ impl Mm {
             areas.charge((end - vma.end) / PAGE)?;
         }
         let pgoff = if vma.is_anon() { 0 } else { vma.index(start, vma.end) };
-        areas.place(vma.end, Vma { end, pgoff, flags: vma.flags, object: vma.object.clone() }, dead);
+        areas.place(vma.end, Vma { end, pgoff, flags: vma.flags, object: vma.object.clone(), label: vma.label.clone() }, dead);
         Ok(true)
     }
 
@@ -147,7 +147,7 @@ impl Mm {
             _ => vma.object.clone(),
         };
         self.move_pages(m.old, to, moved)?;
-        areas.place(to, Vma { end: to + m.new_len, pgoff, flags: vma.flags, object }, dead);
+        areas.place(to, Vma { end: to + m.new_len, pgoff, flags: vma.flags, object, label: vma.label.clone() }, dead);
         if !keeps_old && moved > 0 {
             areas.remove(m.old, m.old + moved, dead)?;
         }

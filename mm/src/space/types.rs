@@ -133,6 +133,10 @@ pub enum VmaName<'a> {
     Stack,
     /// `[vdso]` and the like.
     Special(&'static str),
+    /// Anonymous memory that the program has named.
+    Private(&'a [u8]),
+    /// The same of shared memory.
+    Shared(&'a [u8]),
 }
 
 /// One mapping as /proc shows it.

@@ -3,6 +3,7 @@
 use crate::file::MappedFile;
 use crate::pagecache::Link;
 use abi::mman::Prot;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
@@ -80,7 +81,13 @@ pub struct Vma {
     pub pgoff: u64,
     pub flags: VmFlags,
     pub object: Option<Arc<Object>>,
+    /// What the program calls it (PR_SET_VMA_ANON_NAME).
+    pub label: Option<Arc<Label>>,
 }
+
+/// The name a program gives to anonymous memory, for readers of `/proc/PID/maps`.
+#[derive(PartialEq, Eq)]
+pub struct Label(pub Box<[u8]>);
 
 impl Vma {
     pub fn pages(&self, start: u64) -> u64 {
@@ -123,7 +130,7 @@ impl Vma {
     }
     /// `next`, which starts at `self.end`, could be one area with this one.
     pub fn joins(&self, start: u64, next: &Vma) -> bool {
-        if self.flags != next.flags || self.flags.is(VmFlags::GROWSDOWN) {
+        if self.flags != next.flags || self.label != next.label || self.flags.is(VmFlags::GROWSDOWN) {
             return false;
         }
         match (self.object.as_deref(), next.object.as_deref()) {

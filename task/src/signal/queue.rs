@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn user() -> Arc<UserCounts> {
-        Arc::new(UserCounts::default())
+        UserCounts::alone()
     }
     fn all() -> SigSet {
         SigSet(!0)

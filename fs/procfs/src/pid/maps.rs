@@ -46,6 +46,8 @@ fn line(out: &mut Text, vma: &VmaInfo<'_>) {
         VmaName::Heap => drop(out.str("[heap]")),
         VmaName::Stack => drop(out.str("[stack]")),
         VmaName::Special(name) => drop(out.str(name)),
+        VmaName::Private(name) => drop(out.str("[anon:").bytes(name).ch(']')),
+        VmaName::Shared(name) => drop(out.str("[anon_shmem:").bytes(name).ch(']')),
     }
     out.ch('\n');
 }
