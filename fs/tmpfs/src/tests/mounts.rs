@@ -40,7 +40,7 @@ fn bind_mounts_show_a_tree_twice_and_move_moves_it() {
     }
     w.mount("tmpfs", "/a/sub", "").unwrap();
     w.write("/a/sub/f", b"x").unwrap();
-    namespace::bind(&w.lookup("/a").unwrap(), &w.lookup("/b").unwrap(), true).unwrap();
+    namespace::bind(&w.lookup("/a").unwrap(), &w.lookup("/b").unwrap(), true, &w.fs.dirs().ns).unwrap();
     assert_eq!(w.read("/b/sub/f").unwrap(), b"x");
     namespace::move_mount(&w.lookup("/b").unwrap(), &w.lookup("/c").unwrap()).unwrap();
     assert!(w.lookup("/b/sub").is_err());
@@ -61,8 +61,8 @@ fn shared_mounts_propagate() {
     w.mount("tmpfs", "/s", "").unwrap();
     let s = w.lookup("/s").unwrap();
     namespace::change_propagation(&s, PropagationType::Shared, false).unwrap();
-    namespace::bind(&s, &w.lookup("/peer").unwrap(), false).unwrap();
-    namespace::bind(&s, &w.lookup("/slave").unwrap(), false).unwrap();
+    namespace::bind(&s, &w.lookup("/peer").unwrap(), false, &w.fs.dirs().ns).unwrap();
+    namespace::bind(&s, &w.lookup("/slave").unwrap(), false, &w.fs.dirs().ns).unwrap();
     namespace::change_propagation(&w.lookup("/slave").unwrap(), PropagationType::Slave, false).unwrap();
     w.mkdir("/s/m").unwrap();
     w.mount("tmpfs", "/s/m", "").unwrap();
@@ -149,11 +149,37 @@ fn a_bind_mount_keeps_what_is_mounted_below_when_its_twin_goes() {
     }
     w.mount("tmpfs", "/a", "").unwrap();
     w.mkdir("/a/in").unwrap();
-    namespace::bind(&w.lookup("/a").unwrap(), &w.lookup("/b").unwrap(), false).unwrap();
+    namespace::bind(&w.lookup("/a").unwrap(), &w.lookup("/b").unwrap(), false, &w.fs.dirs().ns).unwrap();
     w.mount("tmpfs", "/a/in", "").unwrap();
     w.write("/a/in/f", b"x").unwrap();
     let dirs = w.fs.dirs();
     let b = w.lookup("/b").unwrap();
     namespace::umount(b, UmountFlags::empty(), &dirs.ns, &dirs.root).unwrap();
     assert_eq!(w.read("/a/in/f").unwrap(), b"x");
+}
+
+#[test]
+fn what_mounts_cover_stays_covered_for_other_owners() {
+    let w = world();
+    for d in ["/secret", "/free", "/to"] {
+        w.mkdir(d).unwrap();
+    }
+    w.mount("tmpfs", "/secret", "").unwrap();
+    let at = w.lookup("/secret").unwrap();
+    namespace::remount(&at, true, vfs::SbFlags::empty(), vfs::MntFlags::RDONLY | vfs::MntFlags::NOSUID, b"").unwrap();
+    drop(at);
+    let owner = vfs::user_ns::create(&vfs::Cred::user(1, 1), false, 9).unwrap().user_ns;
+    let mut inside = world();
+    let ns = w.fs.dirs().ns.copy(&owner, |_, _| {}).unwrap();
+    inside.fs = FsContext::new(ns.clone());
+    let secret = || inside.lookup("/secret").unwrap();
+    let root = inside.lookup("/").unwrap();
+    assert_eq!(namespace::umount(secret(), UmountFlags::DETACH, &ns, &root).err(), Some(EINVAL));
+    assert_eq!(namespace::move_mount(&secret(), &inside.lookup("/to").unwrap()).err(), Some(EINVAL));
+    assert_eq!(namespace::bind(&root, &inside.lookup("/to").unwrap(), false, &ns).err(), Some(EINVAL));
+    let remount = |flags| namespace::remount(&secret(), true, vfs::SbFlags::empty(), flags, b"").err();
+    assert_eq!(remount(vfs::MntFlags::RDONLY), Some(EPERM));
+    assert_eq!(remount(vfs::MntFlags::RDONLY | vfs::MntFlags::NOSUID | vfs::MntFlags::NOEXEC), None);
+    inside.mount("tmpfs", "/free", "").unwrap();
+    assert_eq!(namespace::umount(inside.lookup("/free").unwrap(), UmountFlags::empty(), &ns, &root), Ok(()));
 }
