@@ -20,14 +20,16 @@ pub(crate) fn first_fs() -> Result<Arc<FsContext>, Errno> {
     first.fs().map(|fs| fs.fork()).ok_or(Errno::ESRCH)
 }
 
-/// Starts `argv` with `stdin` as its only open file.
-pub(crate) fn spawn(argv: Vec<Vec<u8>>, stdin: Arc<File>) -> Result<Arc<Process>, Errno> {
+/// Starts `argv` with `files` open at their numbers.
+pub(crate) fn spawn(argv: Vec<Vec<u8>>, files: Vec<(u32, Arc<File>)>) -> Result<Arc<Process>, Errno> {
     let path = argv.first().cloned().ok_or(Errno::ENOENT)?;
     let limits = Limits::initial(fork::max_tasks() as u64 / 2);
     limits.set(Resource::Core, Rlimit { cur: HELPER_LIMIT, max: HELPER_LIMIT }, true)?;
     let envp = [&b"HOME=/"[..], b"PATH=/sbin:/bin:/usr/sbin:/usr/bin"].map(Vec::from);
     let body = Box::new(move |mut cx: Cx| {
-        let ready = cx.files().install(stdin, false, u32::MAX).and_then(|_| load(&mut cx, &path, &argv, &envp));
+        let mut files = files.into_iter();
+        let installed = files.try_for_each(|(fd, file)| cx.files().install_at(fd, file, false));
+        let ready = installed.and_then(|()| load(&mut cx, &path, &argv, &envp));
         match ready {
             Ok(()) => run::run(cx),
             Err(_) => exit::exit(cx, NOT_RUN),

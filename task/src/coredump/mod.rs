@@ -13,6 +13,7 @@ mod notes;
 mod pattern;
 mod sink;
 
+use crate::pidfd::{self, Identity};
 use crate::process::SigState;
 use crate::signal::send;
 use crate::{Cx, Process, Task, helper};
@@ -43,6 +44,8 @@ pub struct Core {
 const MIN_SIZE: u64 = machine::PAGE_SIZE as u64;
 /// RLIMIT_CORE of a process that takes a core from the kernel: its own is not dumped.
 pub(crate) const HELPER_LIMIT: u64 = 1;
+/// The descriptor by which such a process knows the one that dumps core (`%F`).
+const HELPER_PIDFD: u32 = 3;
 /// Flags of the file.
 const CREATE: OpenFlags = OpenFlags::CREAT.union(OpenFlags::EXCL).union(OpenFlags::NOFOLLOW).union(OpenFlags::RDWR);
 /// `dumpable` of a process that gained rights: its core is root's.
@@ -151,7 +154,7 @@ fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(
     let pattern = pattern();
     let (mut sink, helper) = match pattern.split_first() {
         Some((b'|', command)) => {
-            let (sink, helper) = to_helper(cx, command, core)?;
+            let (sink, helper) = to_helper(cx, command, core, info)?;
             (sink, Some(helper))
         }
         _ => (to_file(cx, &pattern, core)?, None),
@@ -171,7 +174,7 @@ fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(
 }
 
 /// Calls `f` with what the pattern's specifiers stand for.
-fn with_facts<R>(cx: &Cx, core: &Core, f: impl FnOnce(&pattern::Facts<'_>) -> R) -> R {
+fn with_facts<R>(cx: &Cx, core: &Core, pidfd: Option<u32>, f: impl FnOnce(&pattern::Facts<'_>) -> R) -> R {
     let (process, cred) = (cx.process(), cx.cred());
     let names = cx.handles().ns.uts.names();
     let comm = cx.task.comm();
@@ -188,6 +191,7 @@ fn with_facts<R>(cx: &Cx, core: &Core, f: impl FnOnce(&pattern::Facts<'_>) -> R)
         exe: &exe,
         limit: process.limits.soft(Resource::Core),
         cpu: cx.task.thread().map_or(0, |t| t.cpu().0),
+        pidfd,
     })
 }
 
@@ -195,7 +199,7 @@ fn with_facts<R>(cx: &Cx, core: &Core, f: impl FnOnce(&pattern::Facts<'_>) -> R)
 fn to_file(cx: &Cx, pattern: &[u8], core: &Core) -> Result<Sink, Errno> {
     let process = cx.process();
     let mut name = Vec::new();
-    let pid_used = with_facts(cx, core, |facts| pattern::expand(pattern, facts, &mut name));
+    let pid_used = with_facts(cx, core, None, |facts| pattern::expand(pattern, facts, &mut name));
     if !pid_used && USES_PID.load(Relaxed) {
         name.extend_from_slice(alloc::format!(".{}", cx.nr_of(process.pid())).as_bytes());
     }
@@ -227,10 +231,10 @@ fn to_file(cx: &Cx, pattern: &[u8], core: &Core) -> Result<Sink, Errno> {
 }
 
 /// Starts the program of the pattern with the reading end of a pipe as its standard input.
-fn to_helper(cx: &Cx, command: &[u8], core: &Core) -> Result<(Sink, Arc<Process>), Errno> {
+fn to_helper(cx: &Cx, command: &[u8], core: &Core, info: &SigInfo) -> Result<(Sink, Arc<Process>), Errno> {
     let words = command.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
     let mut argv = Vec::new();
-    with_facts(cx, core, |facts| {
+    with_facts(cx, core, Some(HELPER_PIDFD), |facts| {
         for word in words {
             let mut out = Vec::new();
             pattern::expand(word, facts, &mut out);
@@ -246,7 +250,17 @@ fn to_helper(cx: &Cx, command: &[u8], core: &Core) -> Result<(Sink, Arc<Process>
         return Err(Errno::EAGAIN);
     }
     let (reader, writer): (Arc<File>, Arc<File>) = pipe::create(OpenFlags::empty(), cx.cred());
-    match helper::spawn(argv, reader) {
+    let mut files = alloc::vec![(0, reader)];
+    if command.windows(2).any(|w| w == b"%F") {
+        let process = cx.process();
+        // Only a reaped process that nobody knew has none.
+        if let Ok(identity) = Identity::of_process(process) {
+            // What it asks about the dump by this it finds there already.
+            process.dumped(info, process.dumpable.load(Relaxed) == DUMPABLE_ROOT);
+            files.push((HELPER_PIDFD, pidfd::new_file(&identity, cx.cred())));
+        }
+    }
+    match helper::spawn(argv, files) {
         Ok(helper) => Ok((Sink::new(writer, false, RLIM_INFINITY, RLIM_INFINITY), helper)),
         Err(e) => {
             PIPES.fetch_sub(1, Relaxed);

@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub limit: u64,
     /// `%C`.
     pub cpu: u32,
+    /// `%F`: the helper's descriptor of the process; files have none.
+    pub pidfd: Option<u32>,
 }
 
 /// Appends a name that must not lead elsewhere: slashes become `!`, and so does the beginning of the names of directories.
@@ -72,6 +74,7 @@ pub fn expand(pattern: &[u8], facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
             Some(b'E') => escaped(out, facts.exe),
             Some(b'c') => out.extend_from_slice(alloc::format!("{}", facts.limit).as_bytes()),
             Some(b'C') => number(out, facts.cpu.into()),
+            Some(b'F') => facts.pidfd.into_iter().for_each(|fd| number(out, fd.into())),
             // Unknown specifiers stand for nothing.
             Some(_) => {}
         }
@@ -96,6 +99,7 @@ mod tests {
             exe: b"/usr/bin/x",
             limit: u64::MAX,
             cpu: 3,
+            pidfd: Some(4),
         };
         let run = |p: &[u8]| {
             let mut out = Vec::new();
@@ -105,6 +109,7 @@ mod tests {
         assert_eq!(run(b"core"), ("core".into(), false));
         assert_eq!(run(b"/c/%e.%p.%P.%i.%I.%s%%%q%"), ("/c/a!b.7.70.8.80.11%".into(), true));
         assert_eq!(run(b"%u.%g.%d.%t.%h.%f.%E.%C"), ("1000.100.1.5.box.x.!usr!bin!x.3".into(), false));
+        assert_eq!(run(b"%F"), ("4".into(), false));
         assert_eq!(run(b"%c"), ("18446744073709551615".into(), false));
         let mut out = Vec::new();
         escaped(&mut out, b"..");

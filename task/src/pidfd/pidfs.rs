@@ -129,6 +129,6 @@ impl Export for Handles {
     }
     fn open(&self, path: &Path, flags: OpenFlags, cred: &Arc<Cred>) -> Option<Arc<File>> {
         let inode = path.inode().as_any().downcast_ref::<PidInode>()?;
-        Some(open(&inode.identity, flags - OpenFlags::LARGEFILE - OpenFlags::WRONLY | OpenFlags::RDWR, cred, false))
+        Some(open(&inode.identity, (flags - OpenFlags::LARGEFILE - OpenFlags::WRONLY) | OpenFlags::RDWR, cred, false))
     }
 }
