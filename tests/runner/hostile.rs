@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The tests.
-pub const TESTS: [Test; 8] = [
+pub const TESTS: [Test; 10] = [
     ("random_calls_do_not_hurt", || fuzz("1")),
     ("random_calls_do_not_hurt_two_processors", || fuzz("2")),
     ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),
@@ -17,6 +17,12 @@ pub const TESTS: [Test; 8] = [
     }),
     ("a_fork_bomb_without_limit_is_survived", || aftermath(&["storms", "fork-bomb"])),
     ("a_panic_is_told_whole_amid_a_flood", panic_amid_a_flood),
+    ("processes_are_killed_at_random_moments", || {
+        program(&["--smp", "4"], &["killing", "random", "10000"], "survived")
+    }),
+    ("ten_thousand_threads_wait_for_each_other", || {
+        program(&["--smp", "2", "--mem", "2G"], &["killing", "threads", "10000"], "survived")
+    }),
     ("running_out_of_memory_is_survived", || aftermath(&["storms", "memory"])),
     ("heap_objects_come_back", leaks),
 ];
