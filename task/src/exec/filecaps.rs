@@ -140,7 +140,10 @@ mod tests {
         let v1 = FileCaps::parse(&attribute(V1 | EFFECTIVE, &[0x400, 1])).unwrap();
         assert_eq!((v1.permitted, v1.inheritable, v1.effective), (CapSet(0x400), CapSet(1), true));
         let v2 = FileCaps::parse(&attribute(V2, &[1, 2, 0x100, 3])).unwrap();
-        assert_eq!((v2.permitted, v2.inheritable, v2.effective), (CapSet(0x100_0000_0001), CapSet(0x3_0000_0002), false));
+        assert_eq!(
+            (v2.permitted, v2.inheritable, v2.effective),
+            (CapSet(0x100_0000_0001), CapSet(0x3_0000_0002), false)
+        );
         assert_eq!(FileCaps::parse(&attribute(V3, &[1, 0, 0, 0, 77])).unwrap().root_id, 77);
         for bad in [attribute(V2, &[1, 2]), attribute(0, &[1, 2]), attribute(V3, &[1, 2, 3, 4]), Vec::new()] {
             assert_eq!(FileCaps::parse(&bad), Err(Errno::EINVAL));

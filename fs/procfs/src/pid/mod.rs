@@ -201,7 +201,12 @@ impl Subject {
                 let cred = self.task().map_or_else(|_| process.cred(), |task| task.cred());
                 (cred.euid, cred.egid)
             }
-            _ => (0, 0),
+            // The superuser of the namespace the program was started in.
+            Ok(process) => {
+                let ns = process.program_ns();
+                (ns.kuid(0).unwrap_or(0), ns.kgid(0).unwrap_or(0))
+            }
+            Err(_) => (0, 0),
         }
     }
     /// `cred` may look into the process: ptrace(2), "Ptrace access mode checking".
