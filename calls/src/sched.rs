@@ -47,7 +47,7 @@ pub fn sched_setaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> R
     let size = len.min(size_of_val(&words));
     cx.mm().read_bytes(mask, words.as_mut_bytes().get_mut(..size).unwrap_or_default())?;
     let task = if pid == 0 { cx.task.clone() } else { cx.find_task(pid).ok_or(Errno::ESRCH)? };
-    if !same_owner(cx, &task) && !privileged(cx) {
+    if !same_owner(cx, &task) && !cx.cred().capable_in(&task.cred().user_ns, Cap::SysNice) {
         return Err(Errno::EPERM);
     }
     let set = CpuSet::from_words(&words);
@@ -323,7 +323,7 @@ pub fn setpriority(cx: &mut Cx, which: i32, who: i32, nice: i32) -> Result<(), E
 fn set_nice(cx: &Cx, task: &Arc<Task>, nice: i32) -> Result<(), Errno> {
     let it = task.cred();
     let me = cx.cred();
-    if me.uid != it.euid && me.euid != it.euid && !privileged(cx) {
+    if me.uid != it.euid && me.euid != it.euid && !me.capable_in(&it.user_ns, Cap::SysNice) {
         return Err(Errno::EPERM);
     }
     let now = thread(task)?;
