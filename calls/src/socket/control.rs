@@ -5,6 +5,7 @@
 
 use super::install;
 use abi::Errno;
+use abi::resource::Resource;
 use abi::socket::{CmsgHdr, MsgFlags, SCM_MAX_FD, SOL_SOCKET, Ucred, scm};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -57,6 +58,7 @@ fn read_rights(cx: &Cx, fds: UserPtr<i32>, count: usize, out: &mut Control) -> R
     if out.files.len() + count > SCM_MAX_FD {
         return Err(Errno::EINVAL);
     }
+    out.file_limit = cx.process().limits.soft(Resource::Nofile);
     out.files.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
     for i in 0..count {
         out.files.push(cx.files().get_any(fds.at(i).read(cx.mm())?)?);

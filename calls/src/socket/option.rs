@@ -28,6 +28,9 @@ pub fn getsockopt(
     if (level, name) == (SOL_SOCKET, so::PEERPIDFD) {
         return peer_pidfd(cx, &file, value, len, room);
     }
+    if (level, name) == (SOL_SOCKET, so::PEERGROUPS) {
+        return peer_groups(cx, &file, value, len, room);
+    }
     let mut bytes = options::get(&**Socket::of(&file)?, level, name)?;
     if (level, name) == (SOL_SOCKET, so::PEERCRED)
         && let Ok(peer) = Ucred::read_from_bytes(&bytes)
@@ -53,6 +56,20 @@ fn peer_pidfd(cx: &Cx, file: &File, value: VirtAddr, len: UserPtr<i32>, room: us
         let _ = cx.files().close(fd);
     }
     told
+}
+
+/// SO_PEERGROUPS: the supplementary groups of the other end; ERANGE, with the length there is, when they do not fit.
+fn peer_groups(cx: &Cx, file: &File, value: VirtAddr, len: UserPtr<i32>, room: usize) -> Result<(), Errno> {
+    let peer = Socket::of(file)?.peer_cred().ok_or(Errno::ENODATA)?;
+    let size = size_of_val(peer.groups.as_slice());
+    if room >= size {
+        let to = UserPtr::<u32>::new(value);
+        for (i, gid) in peer.groups.iter().enumerate() {
+            to.at(i).write(cx.mm(), &cx.cred().user_ns.show_gid(*gid))?;
+        }
+    }
+    len.write(cx.mm(), &(size as i32))?;
+    if room >= size { Ok(()) } else { Err(Errno::ERANGE) }
 }
 
 /// setsockopt(2).

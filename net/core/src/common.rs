@@ -2,7 +2,7 @@
 
 use abi::Errno;
 use abi::socket::Linger;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Default and largest buffer size (`net.core.{w,r}mem_{default,max}`).
 pub const BUF_MAX: u32 = 212_992;
@@ -40,6 +40,8 @@ pub struct Common {
     sndtimeo: AtomicU64,
     linger: AtomicU64,
     error: AtomicU32,
+    /// Where the next MSG_PEEK looks, negative for the start (SO_PEEK_OFF).
+    peek_off: AtomicI32,
 }
 
 impl Default for Common {
@@ -54,6 +56,7 @@ impl Default for Common {
             sndtimeo: AtomicU64::new(0),
             linger: AtomicU64::new(0),
             error: AtomicU32::new(0),
+            peek_off: AtomicI32::new(-1),
         }
     }
 }
@@ -133,6 +136,24 @@ impl Common {
     pub fn set_linger(&self, l: Linger) {
         let packed = u64::from(l.onoff != 0) << 32 | u64::from(l.linger as u32);
         self.linger.store(packed, Ordering::Relaxed);
+    }
+    /// SO_PEEK_OFF.
+    pub fn peek_off(&self) -> i32 {
+        self.peek_off.load(Ordering::Relaxed)
+    }
+    /// Sets SO_PEEK_OFF.
+    pub fn set_peek_off(&self, value: i32) {
+        self.peek_off.store(value, Ordering::Relaxed);
+    }
+    /// Bytes that a peek passes over.
+    pub fn peek_skip(&self) -> usize {
+        self.peek_off().max(0) as usize
+    }
+    /// `n` bytes were peeked at, or received: the place of the next peek moves on, or back with what is left.
+    pub fn move_peek(&self, n: usize, peeked: bool) {
+        let n = i32::try_from(n).unwrap_or(i32::MAX);
+        let moved = |off: i32| if peeked { off.saturating_add(n) } else { off.saturating_sub(n).max(0) };
+        let _ = self.peek_off.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |off| (off >= 0).then(|| moved(off)));
     }
     /// Takes the pending error.
     pub fn take_error(&self) -> Option<Errno> {

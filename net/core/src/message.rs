@@ -13,6 +13,8 @@ use vfs::{Cred, File, ProcessId};
 pub struct Control {
     /// Open files (SCM_RIGHTS).
     pub files: Vec<Arc<File>>,
+    /// RLIMIT_NOFILE of the sender, which limits the files it has in flight.
+    pub file_limit: u64,
     /// Who sent it (SCM_CREDENTIALS).
     pub creds: Option<Ucred>,
     /// The process that sent it (SCM_PIDFD).

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use machine::VirtAddr;
 use mm::{Dst, Src, UserPtr};
-use vfs::{Caller, File, FileOps, FsContext, PollEvents, PollTable, ProcessId};
+use vfs::{Caller, Cred, File, FileOps, FsContext, PollEvents, PollTable, ProcessId};
 
 /// Who makes a socket call: credentials and memory, and the directories that path names start from.
 pub struct NetCx<'a> {
@@ -81,6 +81,10 @@ pub trait SocketOps: Send + Sync + Any {
     fn readable_bytes(&self) -> Result<usize, Errno>;
     /// Bytes sent and not yet received (TIOCOUTQ).
     fn unsent_bytes(&self) -> Result<usize, Errno>;
+    /// The credentials of the other end, as they were when the connection was made (SO_PEERGROUPS).
+    fn peer_cred(&self) -> Option<Arc<Cred>> {
+        None
+    }
     /// The process at the other end, as it was when the connection was made (SO_PEERPIDFD).
     fn peer_process(&self) -> Option<ProcessId> {
         None

@@ -96,10 +96,14 @@ impl UnixSocket {
             if let Some(e) = self.common.take_error() {
                 return Err(e);
             }
+            let skip = if peek { self.common.peek_skip() } else { 0 };
             if self.held() > 0 {
                 let mut inbox = self.inbox();
                 let before = inbox.charge();
-                let taken = inbox.read_message(msg.dst, &mut extras, peek);
+                let taken = inbox.read_message(msg.dst, &mut extras, peek.then_some(skip));
+                if let Ok(Some((copied, len))) = taken {
+                    self.common.move_peek(if peek { copied } else { len }, peek);
+                }
                 self.publish(&inbox);
                 self.wake_senders(before, &inbox);
                 let more = !inbox.is_empty();
@@ -114,12 +118,12 @@ impl UnixSocket {
                     return Ok(if msg.flags.contains(MsgFlags::TRUNC) { len } else { copied });
                 }
             }
-            let ready = || match self.held() {
-                0 => (self.is_read_shut() || self.common.has_error()).then_some(false),
-                _ => Some(true),
+            let ready = || match self.holds_more(skip) {
+                false => (self.is_read_shut() || self.common.has_error()).then_some(false),
+                true => Some(true),
             };
             // A datagram socket that would wait says so even when receiving was shut down.
-            if nonblock && self.kind == Kind::Dgram && self.held() == 0 && !self.common.has_error() {
+            if nonblock && self.kind == Kind::Dgram && !self.holds_more(skip) && !self.common.has_error() {
                 return Err(Errno::EAGAIN);
             }
             if !UnixSocket::wait(&self.readers, nonblock, deadline, ready)? && !self.common.has_error() {

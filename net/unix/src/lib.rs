@@ -1,7 +1,7 @@
 //! AF_UNIX: sockets between programs of one machine (unix(7)).
 //!
 //! [`socket`] is one socket and its place among peers, [`queue`] what waits to be received, [`stream`] and [`dgram`] move data,
-//! [`connect`] makes connections, [`name`] is the address space, [`gc`] finds sockets that only sockets in flight refer to.
+//! [`connect`] makes connections, [`name`] is the address space, [`flight`] counts files in flight, [`gc`] finds sockets that only sockets in flight refer to.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod connect;
 pub mod dgram;
+pub mod flight;
 pub mod gc;
 pub mod name;
 mod ops;

@@ -7,9 +7,9 @@ use abi::socket::family::AF_UNIX;
 use abi::socket::{SOL_SOCKET, Ucred, so};
 use alloc::sync::Arc;
 use core::any::Any;
-use net::options::{OptValue, value};
+use net::options::{self, OptValue, value};
 use net::{Common, Family, NetCx, RecvMsg, SendMsg, Shutdown, SockAddr, SocketOps};
-use vfs::{PollEvents, PollTable, ProcessId};
+use vfs::{Cred, PollEvents, PollTable, ProcessId};
 
 /// AF_UNIX.
 pub struct Unix;
@@ -104,10 +104,15 @@ impl SocketOps for UnixSocket {
                 let unknown = Ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
                 Ok(value(&self.with_link(|l| l.peer_cred.as_ref().map(|p| p.ucred)).unwrap_or(unknown)))
             }
+            so::PEEK_OFF => Ok(value(&self.common().peek_off())),
             _ => Err(Errno::ENOPROTOOPT),
         }
     }
-    fn set_option(&self, level: i32, _name: i32, _value: &[u8], _cx: &NetCx<'_>) -> Result<(), Errno> {
+    fn set_option(&self, level: i32, name: i32, value: &[u8], _cx: &NetCx<'_>) -> Result<(), Errno> {
+        if (level, name) == (SOL_SOCKET, so::PEEK_OFF) {
+            self.common().set_peek_off(options::read(value)?);
+            return Ok(());
+        }
         Err(if level == SOL_SOCKET { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP })
     }
     fn poll(&self, table: &mut PollTable) -> PollEvents {
@@ -126,6 +131,9 @@ impl SocketOps for UnixSocket {
     }
     fn peer_process(&self) -> Option<ProcessId> {
         self.with_link(|l| l.peer_cred.as_ref()?.process.clone())
+    }
+    fn peer_cred(&self) -> Option<Arc<Cred>> {
+        self.with_link(|l| Some(l.peer_cred.as_ref()?.cred.clone()))
     }
     fn close(&self) {
         self.release();

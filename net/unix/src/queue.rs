@@ -3,6 +3,7 @@
 //! A stream's bytes are merged into the last frame while nothing is attached to either side of the seam; datagrams and packets
 //! keep their bounds. A message is charged by its frames, which is what SO_SNDBUF limits.
 
+use crate::flight::Flight;
 use crate::name::Name;
 use abi::Errno;
 use abi::socket::Ucred;
@@ -21,6 +22,8 @@ use vfs::{File, ProcessId};
 pub struct Attached {
     /// Open files; taken out by the receive that delivers them.
     pub files: Vec<Arc<File>>,
+    /// Counts them.
+    pub flight: Option<Flight>,
     /// Who sent it.
     pub creds: Option<Ucred>,
     /// The process that sent it.
@@ -63,15 +66,17 @@ impl Message {
     fn charge(&self) -> usize {
         self.pieces.len().max(1) * PAGE_SIZE
     }
-    /// Copies up to what fits to `dst`; nothing is used up.
-    fn copy_out(&self, dst: &mut Dst<'_>) -> Result<usize, Errno> {
+    /// Copies up to what fits to `dst`, from byte `skip` on; nothing is used up.
+    fn copy_out(&self, dst: &mut Dst<'_>, mut skip: usize) -> Result<usize, Errno> {
         let start = dst.done();
         for piece in &self.pieces {
             if dst.remaining() == 0 {
                 break;
             }
-            let want = piece.len.min(dst.remaining());
-            if dst.put_frame(&piece.frame, piece.off, want)? < want {
+            let over = skip.min(piece.len);
+            skip -= over;
+            let want = (piece.len - over).min(dst.remaining());
+            if dst.put_frame(&piece.frame, piece.off + over, want)? < want {
                 return Err(Errno::EFAULT);
             }
         }
@@ -117,6 +122,7 @@ impl Extras {
                 crate::gc::note_taken();
             }
             self.files = core::mem::take(&mut a.files);
+            a.flight = None;
         }
         Ok(())
     }
@@ -217,15 +223,25 @@ impl Inbox {
         }
         Ok(dst.done() - start)
     }
-    /// As [`Inbox::read_stream`], but all stays.
-    pub fn peek_stream(&mut self, dst: &mut Dst<'_>, extras: &mut Extras, by_sender: bool) -> Result<usize, Errno> {
+    /// As [`Inbox::read_stream`], but all stays, and the first `skip` bytes are passed over (SO_PEEK_OFF).
+    pub fn peek_stream(
+        &mut self,
+        dst: &mut Dst<'_>,
+        extras: &mut Extras,
+        by_sender: bool,
+        mut skip: usize,
+    ) -> Result<usize, Errno> {
         let start = dst.done();
         for message in &mut self.queue {
+            if skip >= message.len {
+                skip -= message.len;
+                continue;
+            }
             let creds = message.attached.as_ref().and_then(|a| a.creds);
             if dst.remaining() == 0 || by_sender && dst.done() > start && creds != extras.creds {
                 break;
             }
-            message.copy_out(dst)?;
+            message.copy_out(dst, core::mem::take(&mut skip))?;
             extras.gather(&mut message.attached, true)?;
             if !extras.files.is_empty() {
                 break;
@@ -233,16 +249,23 @@ impl Inbox {
         }
         Ok(dst.done() - start)
     }
-    /// Receives one message: what fits; the rest is lost unless `peek`. Returns the bytes copied and the message's length.
+    /// Receives one message: what fits; the rest is lost unless `peek`, which passes over the first bytes it names (SO_PEEK_OFF). Returns the
+    /// bytes copied and the length of what was not passed over.
     pub fn read_message(
         &mut self,
         dst: &mut Dst<'_>,
         extras: &mut Extras,
-        peek: bool,
+        peek: Option<usize>,
     ) -> Result<Option<(usize, usize)>, Errno> {
-        let Some(message) = self.queue.front_mut() else { return Ok(None) };
-        let len = message.len;
-        let copied = message.copy_out(dst);
+        let (mut skip, mut at) = (peek.unwrap_or(0), 0);
+        while let Some(message) = self.queue.get(at).filter(|m| skip > 0 && skip >= m.len) {
+            skip -= message.len;
+            at += 1;
+        }
+        let peek = peek.is_some();
+        let Some(message) = self.queue.get_mut(at) else { return Ok(None) };
+        let len = message.len - skip.min(message.len);
+        let copied = message.copy_out(dst, skip);
         if copied.is_ok() || !peek {
             // A receive into a bad buffer still uses the message up, as on Linux.
             extras.gather(&mut message.attached, peek)?;

@@ -111,13 +111,15 @@ pub struct Peer {
     pub ucred: Ucred,
     /// What SO_PEERPIDFD makes a pidfd for.
     pub process: Option<ProcessId>,
+    /// Has the groups that SO_PEERGROUPS reports.
+    pub cred: Arc<Cred>,
 }
 
 /// The caller as the other end of a connection.
 pub fn peer_of(cx: &NetCx<'_>) -> Peer {
     let cred = cx.caller.cred;
     let ucred = Ucred { pid: cx.caller.jobs.pid(), uid: cred.euid, gid: cred.egid };
-    Peer { ucred, process: cx.caller.jobs.process_id() }
+    Peer { ucred, process: cx.caller.jobs.process_id(), cred: cred.clone() }
 }
 
 /// The identity SCM_CREDENTIALS reports of a sender that did not say.

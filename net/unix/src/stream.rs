@@ -1,5 +1,6 @@
 //! Sending and receiving on streams.
 
+use crate::flight::Flight;
 use crate::queue::{Attached, Extras};
 use crate::socket::{Phase, UnixSocket, sender_of};
 use abi::Errno;
@@ -22,8 +23,12 @@ impl UnixSocket {
         if files.is_empty() && creds.is_none() {
             return Ok(None);
         }
+        let flight = match files.len() {
+            0 => None,
+            count => Some(Flight::take(msg.cred, count, msg.control.file_limit)?),
+        };
         crate::gc::note_in_flight(&files);
-        Ok(Some(Box::new(Attached { files, creds, process, from: None })))
+        Ok(Some(Box::new(Attached { files, flight, creds, process, from: None })))
     }
 
     /// send on a stream: all of it, waiting for room.
@@ -97,13 +102,15 @@ impl UnixSocket {
         let mut deadline = None;
         loop {
             let mut result = Ok(0);
+            let skip = if peek { self.common.peek_skip() } else { 0 };
             if self.held() > 0 {
                 let mut inbox = self.inbox();
                 let before = inbox.charge();
                 result = match peek {
-                    true => inbox.peek_stream(msg.dst, &mut extras, by_sender),
+                    true => inbox.peek_stream(msg.dst, &mut extras, by_sender, skip),
                     false => inbox.read_stream(msg.dst, &mut extras, by_sender),
                 };
+                self.common.move_peek(result.unwrap_or(0), peek);
                 self.publish(&inbox);
                 self.wake_senders(before, &inbox);
                 let more = !inbox.is_empty();
@@ -124,7 +131,7 @@ impl UnixSocket {
                 deliver(msg, extras, &self.common);
                 return Ok(done);
             }
-            let waited = self.wait_for_bytes(done, nonblock, &mut deadline);
+            let waited = self.wait_for_bytes(done, skip, nonblock, &mut deadline);
             match waited {
                 Ok(true) => {}
                 Err(e) if done == 0 => return Err(e),
@@ -136,9 +143,20 @@ impl UnixSocket {
         }
     }
 
-    /// Waits until there is something (true) or nothing will come (false).
-    fn wait_for_bytes(&self, done: usize, nonblock: bool, deadline: &mut Option<u64>) -> Result<bool, Errno> {
-        if self.held() > 0 {
+    /// More than `skip` bytes wait.
+    pub fn holds_more(&self, skip: usize) -> bool {
+        self.held() > 0 && (skip == 0 || self.inbox().bytes() > skip)
+    }
+
+    /// Waits until there is something past the first `skip` bytes (true) or nothing will come (false).
+    fn wait_for_bytes(
+        &self,
+        done: usize,
+        skip: usize,
+        nonblock: bool,
+        deadline: &mut Option<u64>,
+    ) -> Result<bool, Errno> {
+        if self.holds_more(skip) {
             return Ok(true);
         }
         if done == 0
@@ -149,9 +167,9 @@ impl UnixSocket {
         if deadline.is_none() {
             *deadline = self.common.deadline(true);
         }
-        let ready = || match self.held() {
-            0 => (self.is_read_shut() || self.common.has_error()).then_some(false),
-            _ => Some(true),
+        let ready = || match self.holds_more(skip) {
+            false => (self.is_read_shut() || self.common.has_error()).then_some(false),
+            true => Some(true),
         };
         let more = UnixSocket::wait(&self.readers, nonblock, *deadline, ready)?;
         if !more

@@ -14,7 +14,9 @@ use net::{Control, Flag, NetCx, RecvMsg, SendMsg, Shutdown, SockAddr, Socket, So
 use tmpfs::testing::World;
 use vfs::{AnonInode, Cred, Dst, File, PollEvents, PollTable, Src};
 
-const ME: Peer = Peer { ucred: Ucred { pid: 7, uid: 1, gid: 2 }, process: None };
+fn me() -> Peer {
+    Peer { ucred: Ucred { pid: 7, uid: 1, gid: 2 }, process: None, cred: Cred::root() }
+}
 
 fn send_full(s: &UnixSocket, bytes: &[u8], files: Vec<Arc<File>>, flags: MsgFlags) -> Result<usize, Errno> {
     let cred = Cred::root();
@@ -64,7 +66,7 @@ fn file(s: &Arc<UnixSocket>) -> Arc<File> {
 
 #[test]
 fn a_stream_forgets_the_bounds_of_writes() {
-    let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
     send(&a, b"hello ").unwrap();
     send(&a, b"world").unwrap();
     assert_eq!(b.readable_bytes(), Ok(11));
@@ -80,7 +82,7 @@ fn a_stream_forgets_the_bounds_of_writes() {
 #[test]
 fn messages_keep_their_bounds_and_are_cut() {
     for kind in [Kind::Dgram, Kind::SeqPacket] {
-        let (a, b) = UnixSocket::pair(kind, ME);
+        let (a, b) = UnixSocket::pair(kind, me());
         send(&a, b"first").unwrap();
         send(&a, b"second").unwrap();
         send(&a, b"").unwrap();
@@ -96,7 +98,7 @@ fn messages_keep_their_bounds_and_are_cut() {
 
 #[test]
 fn a_full_peer_would_block_and_poll_says_so() {
-    let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
     assert!(poll(&a).contains(PollEvents::WRITABLE));
     let sent = send(&a, &[1; 1 << 20]).unwrap();
     assert!((200_000..220_000).contains(&sent), "{sent}");
@@ -112,7 +114,7 @@ fn a_full_peer_would_block_and_poll_says_so() {
 
 #[test]
 fn shutdown_and_close_are_ends_for_the_peer() {
-    let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
     send(&a, b"last").unwrap();
     a.shutdown(Shutdown { read: false, write: true }).unwrap();
     assert_eq!(send(&a, b"x"), Err(Errno::EPIPE));
@@ -129,7 +131,7 @@ fn shutdown_and_close_are_ends_for_the_peer() {
 
 #[test]
 fn files_arrive_with_their_bytes_and_bound_a_receive() {
-    let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
     let passed = file(&UnixSocket::new(Kind::Stream));
     send(&a, b"one").unwrap();
     send_full(&a, b"two", alloc::vec![passed.clone()], MsgFlags::empty()).unwrap();
@@ -142,7 +144,7 @@ fn files_arrive_with_their_bytes_and_bound_a_receive() {
 
 #[test]
 fn credentials_come_when_asked_for() {
-    let (a, b) = UnixSocket::pair(Kind::Dgram, ME);
+    let (a, b) = UnixSocket::pair(Kind::Dgram, me());
     b.common().set(Flag::PassCred, true);
     send(&a, b"x").unwrap();
     assert_eq!(recv_full(&b, 9, MsgFlags::empty()).unwrap().creds, Some(Ucred { pid: 0, uid: 0, gid: 0 }));
@@ -212,7 +214,7 @@ fn datagrams_carry_the_senders_name() {
 #[test]
 fn a_blocked_sender_goes_on_when_the_peer_receives() {
     sched::init_boot_cpu();
-    let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
     let sender = move || {
         let cred = Cred::root();
         let bytes = alloc::vec![3; 700_000];
@@ -236,7 +238,7 @@ fn a_blocked_sender_goes_on_when_the_peer_receives() {
 #[test]
 fn cycles_in_flight_are_collected_and_reachable_ones_are_not() {
     sched::init_boot_cpu();
-    let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
     let (weak_a, weak_b) = (Arc::downgrade(&a), Arc::downgrade(&b));
     let (fa, fb) = (file(&a), file(&b));
     send_full(&a, b"x", alloc::vec![fa.clone(), fb.clone()], MsgFlags::empty()).unwrap();
@@ -270,7 +272,7 @@ fn a_long_chain_of_sockets_in_flight_does_not_nest() {
     let mut next = file(&UnixSocket::new(Kind::Stream));
     let last = Arc::downgrade(&next);
     for _ in 0..5000 {
-        let (a, b) = UnixSocket::pair(Kind::Stream, ME);
+        let (a, b) = UnixSocket::pair(Kind::Stream, me());
         send_full(&a, b"x", alloc::vec![next], MsgFlags::empty()).unwrap();
         next = file(&b);
     }

@@ -113,7 +113,8 @@ fn other_modes() {
         ("inlcr -icrnl", with(|t| t.iflag = inlcr.iflag - Iflag::ICRNL), b"a\n", "a^M", &[]),
         ("eol ;", eol, b"a;b\n", "a;b\\r\\n", &["a;", "b\\n"]),
         ("raw", raw, b"a\r\x03\x7f\n", "", &["a\\r\\x03\\x7f\\n"]),
-        ("cbreak", cbreak, b"a\x7f\n", "a^?\\r\\n", &["a\\x7f\\n"]),
+        ("cbreak", cbreak, b"a\x7f\n", "a^?^J", &["a\\x7f\\n"]),
+        ("cbreak icrnl", cbreak, b"a\r", "a\\r\\n", &["a\\n"]),
     ];
     for (name, t, typed, screen, reads) in cases {
         let mut rig = Rig::new(*t);
