@@ -44,14 +44,8 @@ fn wait(cx: &mut Cx, word: Word, expected: u32, bitset: u32, limit: Option<Limit
     }
 }
 
-/// The limit at a moment of the wall clock or of the caller's monotonic one.
-fn limit_of(cx: &Cx, moment: u64, realtime: bool) -> Limit {
-    if realtime {
-        return Limit::Wall(moment);
-    }
-    let ahead = cx.ns().time.monotonic_ns();
-    let here = if ahead > 0 { moment.saturating_sub(ahead as u64) } else { moment.saturating_add(ahead.unsigned_abs()) };
-    Limit::Monotonic(here.max(1))
+fn limit_of(moment: u64, realtime: bool) -> Limit {
+    if realtime { Limit::Wall(moment) } else { Limit::Monotonic(moment.max(1)) }
 }
 
 /// futex(2)
@@ -76,9 +70,9 @@ pub fn futex(
     if waits && timeout != 0 {
         let time = UserPtr::<Timespec>::new(VirtAddr(timeout)).read(cx.mm())?.to_ns().ok_or(Errno::EINVAL)?;
         limit = Some(match command {
-            op::WAIT => Limit::Monotonic(sched::now().saturating_add(time).max(1)),
-            op::LOCK_PI => limit_of(cx, time, true),
-            _ if realtime => limit_of(cx, time, true),
+            op::WAIT => limit_of(sched::now().saturating_add(time), false),
+            op::LOCK_PI => limit_of(time, true),
+            _ if realtime => limit_of(time, true),
             _ => limit_of(cx.ns().time.to_host(clock::MONOTONIC, time), false),
         });
     }
@@ -191,7 +185,7 @@ fn futex2_limit(cx: &Cx, timeout: UserPtr<Timespec>, id: i32) -> Result<Option<L
         _ => return Err(Errno::EINVAL),
     };
     let moment = timeout.read(cx.mm())?.to_ns().ok_or(Errno::EINVAL)?;
-    Ok(Some(limit_of(cx, moment, realtime)))
+    Ok(Some(limit_of(moment, realtime)))
 }
 
 /// Reads the words of futex_waitv and futex_requeue; all are checked before the first is looked at.
