@@ -49,7 +49,7 @@ mod wait;
 pub use completion::Completion;
 pub use cpuset::CpuSet;
 pub use defer::defer;
-pub use group::Group;
+pub use group::{Group, GroupStat};
 pub use idle::run_cpu;
 pub use listen::{Listener, Subscription};
 pub use load::{CpuStats, cpu_stats, load_average};

@@ -93,7 +93,7 @@ pub(crate) const fn rt_key(priority: u8, arrival: u64) -> u64 {
 }
 
 /// The share of a nice value (-20..=19): each step is a factor of 1.25, so that one step is about 10 % of a CPU between two.
-pub(crate) const fn weight(nice: i8) -> u64 {
+pub const fn weight(nice: i8) -> u64 {
     const WEIGHTS: [u64; 40] = {
         let (mut table, mut at) = ([0; 40], 0);
         while at < 40 {

@@ -60,6 +60,7 @@ impl Control {
     }
 }
 
+const CPU: Controllers = Controllers::CPU;
 const PIDS: Controllers = Controllers::PIDS;
 
 /// All control files.
@@ -80,6 +81,12 @@ pub static CONTROLS: &[Control] = &[
     Control::new("cgroup.freeze", base::freeze).write(base::set_freeze),
     Control { show: None, ..Control::new("cgroup.kill", base::freeze).write(base::kill) },
     Control::new("cpu.stat", cpu::stat).everywhere(),
+    Control::new("cpu.stat.local", cpu::stat_local).everywhere(),
+    Control::new("cpu.weight", cpu::weight).write(cpu::set_weight).of(CPU),
+    Control::new("cpu.weight.nice", cpu::weight_nice).write(cpu::set_weight_nice).of(CPU),
+    Control::new("cpu.idle", cpu::idle).write(cpu::set_idle).of(CPU),
+    Control::new("cpu.max", cpu::max).write(cpu::set_max).of(CPU),
+    Control::new("cpu.max.burst", cpu::burst).write(cpu::set_burst).of(CPU),
     Control::new("pids.max", pids::max).write(pids::set_max).of(PIDS),
     Control::new("pids.current", pids::current).of(PIDS),
     Control::new("pids.peak", pids::peak).of(PIDS),

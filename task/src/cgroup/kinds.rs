@@ -127,6 +127,9 @@ impl Cgroup {
         self.vet_enable(enable)?;
         self.set_control(&held, (self.control() | enable) - disable);
         for child in self.children() {
+            if enable.contains(Controllers::CPU) || disable.contains(Controllers::CPU) {
+                child.cpu.enable(enable.contains(Controllers::CPU));
+            }
             if disable.contains(Controllers::PIDS) {
                 child.pids.reset();
             }

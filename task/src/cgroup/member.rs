@@ -10,21 +10,20 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
-use sched::CpuTimes;
 
 /// A task's place.
 pub(crate) struct Seat {
     pub(super) group: Arc<Cgroup>,
     /// It has begun to exit: it counts as a member no more.
     pub(super) gone: bool,
-    /// The time it had run when it came here; of that the group has no part.
-    pub(super) before: CpuTimes,
+    /// The time it had run in user mode when it came here.
+    pub(super) user_before_ns: u64,
 }
 
 impl Seat {
     /// A seat not yet taken.
     pub fn new(group: Arc<Cgroup>) -> Seat {
-        Seat { group, gone: false, before: CpuTimes::default() }
+        Seat { group, gone: false, user_before_ns: 0 }
     }
 }
 
@@ -83,7 +82,10 @@ impl Reservation {
                 pids::uncharge(&self.group);
                 task.seat.lock().group = now.clone();
                 self.group = now;
+                count_in(task, &self.group);
             }
+        } else {
+            count_in(task, &self.group);
         }
         if !self.group.is_root() {
             let held = lock();
@@ -160,12 +162,21 @@ pub(crate) fn release(task: &Task) {
     pids::uncharge(&group);
 }
 
-/// Charges the time run since the task came to its group.
+/// Notes the time run since the task came to its group.
 pub(super) fn settle_time(task: &Task, seat: &mut Seat) {
     let Some(thread) = task.thread() else { return };
-    let now = thread.times();
-    seat.group.spent.add(&seat.before, &now, thread.nice() > 0);
-    seat.before = now;
+    let now = thread.times().user_ns;
+    if thread.nice() > 0 {
+        seat.group.nice_time.add(seat.user_before_ns, now);
+    }
+    seat.user_before_ns = now;
+}
+
+/// Tells the scheduler which group the task's time is counted in.
+fn count_in(task: &Task, group: &Cgroup) {
+    if let Some(thread) = task.thread() {
+        thread.set_group(group.cpu.group().cloned());
+    }
 }
 
 /// Moves a live task (the caller holds the tree lock too). False when it has begun to exit.
@@ -183,6 +194,7 @@ pub(super) fn transfer(held: &Held, task: &Task, to: &Arc<Cgroup>, changes: &mut
         seat.group = to.clone();
         from
     };
+    count_in(task, to);
     pids::charge(to);
     pids::uncharge(&from);
     for (group, joins) in [(to, true), (&from, false)] {

@@ -2,7 +2,7 @@
 //!
 //! - [`tree`] is a group and the shape of the hierarchy, [`kinds`] the rules of threaded groups and of enabling controllers;
 //! - [`member`] puts tasks into groups at fork and takes them out at exit, [`attach`] moves them;
-//! - [`freezer`], [`kill`], [`pids`] and [`usage`] act on the members; [`notice`] tells the files of a group that they changed.
+//! - [`freezer`], [`kill`], [`pids`], [`cpu`] and [`usage`] act on the members; [`notice`] tells the files of a group that they changed.
 //!
 //! A task knows its group; a group knows only how many threads it has. Who they are is found by looking through the process
 //! table, which only listings, freezing and killing do: fork and exit in the root group touch no shared memory here.
@@ -19,6 +19,7 @@
 //! Sources: cgroups(7), Linux `Documentation/admin-guide/cgroup-v2.rst`.
 
 pub mod attach;
+pub mod cpu;
 pub mod freezer;
 pub mod kill;
 pub mod kinds;

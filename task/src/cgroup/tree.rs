@@ -3,9 +3,10 @@
 //! All counters and flags of a [`Cgroup`] are written under [`HIERARCHY`]; they are atomics only so that a reader who does not
 //! mind an old value needs no lock.
 
+use super::cpu::Cpu;
 use super::notice::{Changes, Directory, Notice};
 use super::pids::Pids;
-use super::usage::Spent;
+use super::usage::NiceTime;
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -18,6 +19,8 @@ bitflags! {
     /// Controllers of the hierarchy, in Linux's order.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct Controllers: u16 {
+        /// CPU time.
+        const CPU = 1;
         /// Number of tasks.
         const PIDS = 1 << 1;
     }
@@ -25,9 +28,9 @@ bitflags! {
 
 impl Controllers {
     /// Their names.
-    pub const NAMES: [(&'static str, Controllers); 1] = [("pids", Controllers::PIDS)];
+    pub const NAMES: [(&'static str, Controllers); 2] = [("cpu", Controllers::CPU), ("pids", Controllers::PIDS)];
     /// Those that a threaded group may have.
-    pub const THREADED: Controllers = Controllers::PIDS;
+    pub const THREADED: Controllers = Controllers::CPU.union(Controllers::PIDS);
 
     /// The controller with this name.
     pub fn named(name: &str) -> Option<Controllers> {
@@ -74,7 +77,8 @@ pub struct Cgroup {
     pub max_depth: AtomicUsize,
     pub(super) freezer: super::freezer::Freezer,
     pub(super) pids: Pids,
-    pub(super) spent: Spent,
+    pub(super) cpu: Cpu,
+    pub(super) nice_time: NiceTime,
     directory: SpinLock<Option<Weak<dyn Directory>>>,
 }
 
@@ -87,6 +91,7 @@ pub fn root() -> &'static Arc<Cgroup> {
 impl Cgroup {
     fn new(name: Box<[u8]>, parent: Option<Arc<Cgroup>>) -> Cgroup {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let cpu = Cpu::new(parent.as_ref().map(|p| &p.cpu));
         Cgroup {
             id: NEXT_ID.fetch_add(1, Relaxed),
             name,
@@ -106,7 +111,8 @@ impl Cgroup {
             max_depth: AtomicUsize::new(NO_LIMIT),
             freezer: super::freezer::Freezer::default(),
             pids: Pids::new(),
-            spent: Spent::default(),
+            cpu,
+            nice_time: NiceTime::default(),
             directory: SpinLock::new(None),
         }
     }
@@ -249,6 +255,7 @@ impl Cgroup {
             for above in self.ancestry() {
                 above.descendants.fetch_add(1, Relaxed);
             }
+            child.cpu.enable(self.control().contains(Controllers::CPU));
             super::freezer::born(&held, &child, &mut changes);
         }
         changes.announce();
@@ -274,7 +281,7 @@ impl Cgroup {
             for above in parent.ancestry() {
                 above.descendants.fetch_sub(1, Relaxed);
             }
-            parent.spent.take_over(&self.spent);
+            parent.nice_time.take_over(&self.nice_time);
             parent.children.lock().retain(|c| c.id != self.id);
             super::freezer::removed(&held, self, &mut changes);
         }
