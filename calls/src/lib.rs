@@ -29,6 +29,7 @@ pub mod prctl;
 mod prctl_mm;
 pub mod process;
 pub mod ptrace;
+pub mod remote;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

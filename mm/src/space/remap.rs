@@ -118,7 +118,11 @@ impl Mm {
             areas.charge((end - vma.end) / PAGE)?;
         }
         let pgoff = if vma.is_anon() { 0 } else { vma.index(start, vma.end) };
-        areas.place(vma.end, Vma { end, pgoff, flags: vma.flags, object: vma.object.clone(), label: vma.label.clone() }, dead);
+        areas.place(
+            vma.end,
+            Vma { end, pgoff, flags: vma.flags, object: vma.object.clone(), label: vma.label.clone() },
+            dead,
+        );
         Ok(true)
     }
 

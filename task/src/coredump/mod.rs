@@ -138,6 +138,9 @@ pub(crate) fn run(cx: &mut Cx, core: &Arc<Core>, info: &SigInfo) -> i32 {
     // The dumping thread shows its place too, from a record of its own.
     core.threads.lock().push(notes::place(at));
     let dumped = others.is_ok() && write(cx, core, &me, info).is_ok();
+    if dumped {
+        process.dumped(info, process.dumpable.load(Relaxed) == DUMPABLE_ROOT);
+    }
     let status = core.signal | if dumped { 0x80 } else { 0 };
     {
         let mut state = process.sig();
@@ -160,7 +163,8 @@ fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(
         _ => (to_file(cx, &pattern, core)?, None),
     };
     let threads = core.threads.lock().drain(..).collect::<Vec<_>>();
-    let done = elf::write(cx, &mut sink, me, &threads, info);
+    // What was written counts, also when limits or the reader left no room for more.
+    let _ = elf::write(cx, &mut sink, me, &threads, info);
     core.threads.lock().extend(threads);
     drop(sink);
     if let Some(helper) = helper {
@@ -170,7 +174,7 @@ fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(
         }
         PIPES.fetch_sub(1, Relaxed);
     }
-    done
+    Ok(())
 }
 
 /// Calls `f` with what the pattern's specifiers stand for.
