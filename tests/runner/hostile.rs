@@ -7,11 +7,12 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The tests.
-pub const TESTS: [Test; 10] = [
+pub const TESTS: [Test; 12] = [
     ("random_calls_do_not_hurt", || fuzz("1")),
     ("random_calls_do_not_hurt_two_processors", || fuzz("2")),
     ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),
     ("threads_come_and_go_under_tracers", || program(&["--smp", "4"], &["trace-storm", "5"], "survived")),
+    ("listeners_answer_threads_that_die", || program(&["--smp", "4"], &["notify-storm", "12"], "survived")),
     ("a_fork_bomb_within_its_limit_is_survived", || {
         program(&["--mem", "64M"], &["storms", "fork-bomb", "200"], "survived")
     }),
