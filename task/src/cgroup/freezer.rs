@@ -10,7 +10,7 @@
 use super::notice::{Changes, Notice};
 use super::tree::{Cgroup, Held, lock};
 use crate::task::Task;
-use crate::{Cx, tree, work};
+use crate::{Cx, trace, tree, work};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -258,7 +258,7 @@ pub(crate) fn park(cx: &mut Cx) {
         let state = task.process().sig();
         state.group_exit.is_some()
             || state.exec_by.is_some_and(|tid| tid != task.tid())
-            || state.stop.is_some()
+            || trace::must_stop(&task, &state)
             || state.tell_parent.is_some()
     };
     if !urgent {
