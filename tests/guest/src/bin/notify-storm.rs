@@ -82,7 +82,7 @@ fn one_round(round: u64) {
             sleep_ms(1);
         }
     }
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         // Calls that wait now fail; so do all that follow.
         // SAFETY: the answerers are told by an error.
         unsafe { libc::close(listener) };
@@ -110,7 +110,7 @@ fn call(nr: u32, arguments: &[u64]) -> i64 {
 
 /// Calls without end; some keep the listener open, some have a second thread.
 fn work(listener: i32, index: usize) {
-    if index % 3 != 0 {
+    if !index.is_multiple_of(3) {
         // SAFETY: nothing else here uses it.
         unsafe { libc::close(listener) };
     }
@@ -153,7 +153,7 @@ fn answer(listener: i32, seed: u64) {
             }
             if rng.below(2) == 0 {
                 // Standard output under any number, now and then as the answer itself.
-                let mut fd = [notice[0], rng.below(2) * 2 | 1 << 32, 0];
+                let mut fd = [notice[0], (rng.below(2) * 2) | (1 << 32), 0];
                 libc::ioctl(listener, ADDFD, fd.as_mut_ptr());
             }
             let (value, goes_on) = if rng.below(3) == 0 { (0, 1u64) } else { (7, 0) };
