@@ -9,6 +9,8 @@ pub const PIDFD_SELF_THREAD: i32 = -10000;
 pub const PIDFD_SELF_THREAD_GROUP: i32 = -10001;
 /// Stands for the root of pidfs where open_by_handle_at(2) takes a descriptor.
 pub const FD_PIDFS_ROOT: i32 = -10002;
+/// The same for nsfs.
+pub const FD_NSFS_ROOT: i32 = -10003;
 
 /// Scopes of pidfd_send_signal(2).
 pub mod signal_scope {

@@ -1,13 +1,14 @@
 //! Descriptors: open, close, duplicate, control (open(2), openat2(2), close(2), dup(2), fcntl(2), ioctl(2), memfd_create(2)).
 
 use crate::at;
-use crate::lock;
+use crate::{lock, socket};
 use abi::Errno;
 use abi::fcntl::{self, AT_FDCWD, FOwnerEx, OpenFlags, OpenHow, cmd, mfd};
 use abi::resource::Resource;
 use alloc::sync::Arc;
 use machine::VirtAddr;
 use mm::user::{UserCStr, UserPtr, UserSlice};
+use net::Socket;
 use task::Cx;
 use tmpfs::MemfdKind;
 use vfs::file::Owner;
@@ -236,6 +237,7 @@ pub fn flock(cx: &mut Cx, fd: i32, operation: u32) -> Result<(), Errno> {
 }
 
 const FIONREAD: u32 = 0x541b;
+const SIOCGSKNS: u32 = 0x894c;
 const FIONBIO: u32 = 0x5421;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
@@ -261,6 +263,7 @@ pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             UserPtr::new(VirtAddr(arg)).write(cx.mm(), &size)?;
             return Ok(0);
         }
+        SIOCGSKNS if Socket::of(&file).is_ok() => return socket::open_namespace(cx, &file).map(i64::from),
         FIONREAD if file.path().dentry.kind() == FileType::Regular => {
             let left = file.inode().size().saturating_sub(file.pos());
             let left = i32::try_from(left).unwrap_or(i32::MAX);

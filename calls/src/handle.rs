@@ -3,10 +3,11 @@
 use crate::at;
 use abi::Errno;
 use abi::fcntl::{AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, OpenFlags};
-use abi::pidfd::FD_PIDFS_ROOT;
+use abi::pidfd::{FD_NSFS_ROOT, FD_PIDFS_ROOT};
 use machine::VirtAddr;
 use mm::UserPtr;
 use mm::user::UserCStr;
+use task::ns::nsfs;
 use task::{Cx, pidfd};
 use vfs::open::{How, open_found};
 use vfs::superblock::{Handle, MAX_HANDLE};
@@ -85,6 +86,7 @@ pub fn open_by_handle_at(cx: &mut Cx, mount_fd: i32, handle: UserPtr<[u32; 2]>, 
     }
     let place = match mount_fd {
         FD_PIDFS_ROOT => pidfd::root_place(),
+        FD_NSFS_ROOT => nsfs::root_place(),
         fd => at::place_of(cx, fd)?,
     };
     let sb = place.inode().sb().clone();

@@ -3,6 +3,7 @@
 //! A thread first gives back what it uses, then leaves its group; the last one to leave makes the process a zombie: children
 //! go to a new parent, the terminal is let go, the parent is told. Sources: _exit(2), wait(2), prctl(2), setpgid(2) on orphaned groups.
 
+use crate::ns::NsProxy;
 use crate::process::{Life, Process};
 use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
@@ -38,6 +39,10 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     }
     coredump::join(&mut cx);
     report::event(&mut cx, Event::Exit, status as u64);
+    // Whoever is told of the end finds the namespaces left.
+    if !Arc::ptr_eq(cx.ns(), NsProxy::first()) {
+        cx.set_ns(NsProxy::first().clone());
+    }
     release_memory(&mut cx);
     let rss = usage::peak_rss_kib(cx.mm());
     drop(cx);

@@ -45,7 +45,7 @@ pub(crate) fn spawn_bare(
     let cred = Cred::root();
     cred.user_ns.set_max_made(fork::max_tasks() as u32 / 2)?;
     let user = UserCounts::of(&cred);
-    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred, ns: NsProxy::first() };
+    let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred, ns: NsProxy::first().clone() };
     let regs = UserCtx::new().map_err(|_| Errno::ENOMEM)?;
     let (group, pid) = {
         let mut tree = tree::lock();

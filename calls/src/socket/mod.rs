@@ -20,7 +20,9 @@ use machine::VirtAddr;
 use mm::UserPtr;
 use net::{NetCx, Shutdown, SockAddr, Socket, SocketOps};
 use task::Cx;
-use vfs::{AnonInode, File, Inode, SetAttr};
+use task::ns::nsfs;
+use vfs::ns::Namespace;
+use vfs::{AnonInode, Cap, File, Inode, SetAttr};
 
 /// The open file behind a descriptor, which must be a socket.
 fn socket_file(cx: &Cx, fd: i32) -> Result<Arc<File>, Errno> {
@@ -156,4 +158,13 @@ fn write_addr(cx: &Cx, name: &SockAddr, addr: VirtAddr, len: UserPtr<i32>) -> Re
     let room = usize::try_from(len.read(cx.mm())?).map_err(|_| Errno::EINVAL)?;
     name.write(cx.mm(), addr, room)?;
     len.write(cx.mm(), &(name.len() as i32))
+}
+
+/// SIOCGSKNS: a descriptor of the socket's network namespace, for who is in charge of that.
+pub(crate) fn open_namespace(cx: &Cx, file: &File) -> Result<i32, Errno> {
+    let net = Socket::of(file)?.net().clone();
+    if !cx.cred().capable_in(&net.owner(), Cap::NetAdmin) {
+        return Err(Errno::EPERM);
+    }
+    nsfs::open(&cx.task, net, cx.cred())
 }

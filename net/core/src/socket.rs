@@ -3,6 +3,7 @@
 use crate::addr::SockAddr;
 use crate::common::Common;
 use crate::message::{Control, RecvMsg, SendMsg};
+use crate::ns::NetNamespace;
 use crate::options::OptValue;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
@@ -43,6 +44,8 @@ pub trait SocketOps: Send + Sync + Any {
     fn protocol(&self) -> i32 {
         0
     }
+    /// The network namespace it was made in.
+    fn net(&self) -> &Arc<NetNamespace>;
     /// Options and pending error.
     fn common(&self) -> &Common;
     /// bind(2).

@@ -8,7 +8,7 @@ use abi::socket::{SOL_SOCKET, Ucred, so};
 use alloc::sync::Arc;
 use core::any::Any;
 use net::options::{self, OptValue, value};
-use net::{Common, Family, NetCx, RecvMsg, SendMsg, Shutdown, SockAddr, SocketOps};
+use net::{Common, Family, NetCx, NetNamespace, RecvMsg, SendMsg, Shutdown, SockAddr, SocketOps};
 use vfs::{Cred, PollEvents, PollTable, ProcessId};
 
 /// AF_UNIX.
@@ -40,6 +40,9 @@ impl Family for Unix {
 }
 
 impl SocketOps for UnixSocket {
+    fn net(&self) -> &Arc<NetNamespace> {
+        UnixSocket::net(self)
+    }
     fn as_any(&self) -> &dyn Any {
         self
     }

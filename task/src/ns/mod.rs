@@ -58,7 +58,7 @@ pub struct NsProxy {
 
 impl NsProxy {
     /// Those of the first process.
-    pub fn first() -> Arc<NsProxy> {
+    pub fn first() -> &'static Arc<NsProxy> {
         static FIRST: Once<Arc<NsProxy>> = Once::new();
         let make = || {
             Arc::new(NsProxy {
@@ -71,7 +71,7 @@ impl NsProxy {
                 time_for_children: TimeNamespace::first().clone(),
             })
         };
-        FIRST.get_or_init(make).clone()
+        FIRST.get_or_init(make)
     }
 }
 

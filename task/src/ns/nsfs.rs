@@ -14,6 +14,7 @@ use core::any::Any;
 use machine::VirtAddr;
 use machine::sync::Once;
 use vfs::ns::{self, Namespace, NsKind};
+use vfs::superblock::{Export, Handle};
 use vfs::user_ns::UserNamespace;
 use vfs::{Attr, Caller, Cap, Cred, File, FileOps, Inode, InodeBase, MountNamespace, Path, PseudoFs, SetAttr};
 use zerocopy::IntoBytes;
@@ -42,7 +43,45 @@ const INFO_SIZE: usize = 16;
 
 fn fs() -> &'static PseudoFs {
     static FS: Once<PseudoFs> = Once::new();
-    FS.get_or_init(|| PseudoFs::new("nsfs", magic::NSFS))
+    FS.get_or_init(|| PseudoFs::exported("nsfs", magic::NSFS, &Handles))
+}
+
+/// The root, where `FD_NSFS_ROOT` leads.
+pub fn root_place() -> Path {
+    fs().root()
+}
+
+/// `handle_type` of `struct nsfs_file_handle`: identity, kind, inode number.
+const FILEID_NSFS: i32 = 0xf1;
+
+/// File handles: who is in a namespace may open its handle, and who sees all.
+struct Handles;
+
+impl Export for Handles {
+    fn encode(&self, inode: &Arc<dyn Inode>) -> Option<Handle> {
+        let ns = inode.namespace()?;
+        let [id, rest] = [ns.id(), ns.kind().clone_flag() | u64::from(ns.inum()) << 32];
+        Some(Handle::new(FILEID_NSFS, [id, rest].as_bytes()))
+    }
+    fn permission(&self, _flags: OpenFlags) -> Option<Result<(), Errno>> {
+        Some(Ok(()))
+    }
+    fn decode(&self, handle: &Handle) -> Option<Path> {
+        let (id, rest) = handle.bytes().split_first_chunk::<8>()?;
+        let (rest, more) = rest.split_first_chunk::<8>()?;
+        let (id, rest) = (u64::from_ne_bytes(*id), u64::from_ne_bytes(*rest));
+        let (kind, inum) = (rest & u64::from(u32::MAX), rest >> 32);
+        // Kind and number are left out together or not at all.
+        if handle.kind() != FILEID_NSFS || more.iter().any(|b| *b != 0) || (kind == 0) != (inum == 0) {
+            return None;
+        }
+        let ns = ns::find(id)?;
+        if kind != 0 && kind != ns.kind().clone_flag() || inum != 0 && inum != u64::from(ns.inum()) {
+            return None;
+        }
+        let me = crate::current()?;
+        (is_current(&me, &*ns) || sees_all(&me, &me.cred())).then(|| path_of(ns))
+    }
 }
 
 /// The inode of a namespace.
