@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The tests.
-pub const TESTS: [Test; 12] = [
+pub const TESTS: &[Test] = &[
     ("random_calls_do_not_hurt", || fuzz("1")),
     ("random_calls_do_not_hurt_two_processors", || fuzz("2")),
     ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The tests.
-pub const TESTS: [Test; 5] = [
+pub const TESTS: &[Test] = &[
     ("a_line_can_be_edited", editing),
     ("ctrl_c_ends_the_foreground_job_only", ctrl_c),
     ("ctrl_z_stops_and_fg_and_bg_continue", job_control),

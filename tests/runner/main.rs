@@ -24,8 +24,7 @@ fn main() -> ExitCode {
     }
     let board = Arc::new(Board::default());
     let mut trials = Vec::new();
-    for (group, tests) in [("run", &direct::TESTS[..]), ("terminal", &interactive::TESTS), ("hostile", &hostile::TESTS)]
-    {
+    for (group, tests) in [("run", direct::TESTS), ("terminal", interactive::TESTS), ("hostile", hostile::TESTS)] {
         for (name, test) in tests {
             let name = format!("{group}::{name}");
             trials.push(Trial::test(name, move || test().map_err(Failed::from)));
