@@ -221,6 +221,8 @@ pub mod si {
     pub const ASYNCIO: i32 = -4;
     pub const SIGIO: i32 = -5;
     pub const TKILL: i32 = -6;
+    pub const DETHREAD: i32 = -7;
+    pub const ASYNCNL: i32 = -60;
     pub const ILL_ILLOPN: i32 = 2;
     pub const FPE_INTDIV: i32 = 1;
     pub const FPE_INTOVF: i32 = 2;
@@ -256,7 +258,69 @@ const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
+/// What the union of a `siginfo_t` holds, by signal and code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// Pid and uid of the sender.
+    Sender,
+    /// A POSIX timer: number, overrun, value.
+    Timer,
+    /// A descriptor: band, number.
+    Poll,
+    /// An address.
+    Fault,
+    /// An address, and how many of its low bits say nothing (broken memory).
+    Broken,
+    /// A child: pid, uid, status, times.
+    Child,
+    /// Pid, uid and a value.
+    Queued,
+    /// A system call: its address, number and architecture.
+    Call,
+}
+
+/// Codes that a signal has of its own, from 1.
+const fn own_codes(signo: i32) -> i32 {
+    match signo {
+        4 => 11,
+        8 => 15,
+        11 => 10,
+        7 => 5,
+        5 | 17 | 29 => 6,
+        31 => 2,
+        _ => 0,
+    }
+}
+
+/// Codes that any signal may have for a descriptor.
+const POLL_CODES: i32 = 6;
+
 impl SigInfo {
+    /// What the union holds.
+    pub const fn layout(&self) -> Layout {
+        match self.code {
+            si::TIMER => Layout::Timer,
+            si::SIGIO => Layout::Poll,
+            ..=-1 => Layout::Queued,
+            1..si::KERNEL if self.code <= own_codes(self.signo) => match self.signo {
+                17 => Layout::Child,
+                29 => Layout::Poll,
+                31 => Layout::Call,
+                7 if self.code >= 4 => Layout::Broken,
+                _ => Layout::Fault,
+            },
+            1..=POLL_CODES => Layout::Poll,
+            _ => Layout::Sender,
+        }
+    }
+    /// The code is one that the kernel uses: then there is nothing behind what [`SigInfo`] holds.
+    pub const fn is_known(&self) -> bool {
+        match self.code {
+            si::USER | si::KERNEL | si::ASYNCNL | si::DETHREAD..=-1 => true,
+            1.. => self.code <= if own_codes(self.signo) != 0 { own_codes(self.signo) } else { POLL_CODES },
+            _ => false,
+        }
+    }
     const fn with(sig: Signal, code: i32, words: [u64; 4]) -> SigInfo {
         SigInfo { signo: sig.number() as i32, errno: 0, code, pad: 0, words }
     }

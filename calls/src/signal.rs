@@ -177,6 +177,14 @@ pub fn tgkill(cx: &mut Cx, tgid: i32, tid: i32, sig: i32) -> Result<(), Errno> {
 fn read_info(cx: &Cx, sig: i32, info: UserPtr<SigInfo>, to_self: bool) -> Result<SigInfo, Errno> {
     let mut given = info.read(cx.mm())?;
     given.signo = sig;
+    if !given.is_known() {
+        // What may lie behind the part that we keep would be lost.
+        let mut rest = [0u8; SIGINFO_SIZE - size_of::<SigInfo>()];
+        cx.mm().read_bytes(info.byte_add::<u8>(size_of::<SigInfo>()).addr(), &mut rest)?;
+        if rest.iter().any(|b| *b != 0) {
+            return Err(Errno::E2BIG);
+        }
+    }
     if (given.code >= 0 || given.code == si::TKILL) && !to_self {
         return Err(Errno::EPERM);
     }

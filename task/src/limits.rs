@@ -83,6 +83,14 @@ impl Limits {
         hard.store(new.max, Ordering::Relaxed);
         Ok(old)
     }
+
+    /// Moves a soft limit from one value to another, which may be above the hard one; nothing if somebody has set it meanwhile.
+    pub fn raise_soft(&self, which: Resource, from: u64, to: u64) {
+        let _one_writer = self.writer.lock();
+        if let Some(soft) = self.soft.get(which as usize).filter(|soft| soft.load(Ordering::Relaxed) == from) {
+            soft.store(to, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::{Cx, jobs};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::resource::Resource;
-use abi::signal::{SigInfo, SigSet, Signal, si};
+use abi::signal::{Layout, SigInfo, SigSet};
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt::{self, Write};
@@ -48,19 +48,21 @@ impl Record {
     fn new(i: &SigInfo) -> Record {
         let mut r = Record::new_zeroed();
         (r.signo, r.errno, r.code) = (i.signo as u32, i.errno, i.code);
-        let sig = Signal::from_raw(i.signo);
-        match (i.code, sig) {
-            (si::TIMER, _) => {
+        match i.layout() {
+            Layout::Timer => {
                 (r.tid, r.overrun) = (i.pid(), i.uid());
                 (r.ptr, r.int) = (i.value(), i.value() as i32);
             }
-            (si::SIGIO, _) => (r.band, r.fd) = (i.words[0] as u32, i.words[1] as i32),
-            (1.., Some(Signal::CHLD)) if i.code < si::KERNEL => {
+            Layout::Poll => (r.band, r.fd) = (i.words[0] as u32, i.words[1] as i32),
+            Layout::Child => {
                 (r.pid, r.uid, r.status) = (i.pid(), i.uid(), i.status());
                 [r.utime, r.stime] = [i.words[2], i.words[3]];
             }
-            (1.., Some(s)) if SigSet::SYNCHRONOUS.has(s) && i.code < si::KERNEL => r.addr = i.addr(),
-            _ => {
+            Layout::Fault => r.addr = i.addr(),
+            Layout::Broken => (r.addr, r.addr_lsb) = (i.addr(), i.words[1] as u16),
+            Layout::Call => (r.call_addr, r.syscall, r.arch) = (i.addr(), i.words[1] as i32, (i.words[1] >> 32) as u32),
+            Layout::Sender => (r.pid, r.uid) = (i.pid(), i.uid()),
+            Layout::Queued => {
                 (r.pid, r.uid) = (i.pid(), i.uid());
                 (r.ptr, r.int) = (i.value(), i.value() as i32);
             }

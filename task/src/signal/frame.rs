@@ -131,13 +131,12 @@ pub(super) fn push(cx: &mut Cx, action: &SigAction, info: &SigInfo, mask: SigSet
     let at = place(cx.user.regs.rsp, flags, &cx.signal.altstack, size).ok_or(Errno::EFAULT)?;
     save_xstate(cx, at.fpstate, size)?;
     let alt = cx.signal.altstack;
-    let shown = altstack::describe(&alt, cx.user.regs.rsp);
     let frame = RtSigFrame {
         pretcode: action.restorer,
         uc: UContext {
             flags: UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
             link: 0,
-            stack: shown,
+            stack: alt,
             mcontext: context(&cx.user.regs, mask, &cx.signal.trap, at.fpstate),
             sigmask: mask,
         },
@@ -188,14 +187,13 @@ fn pop(cx: &mut Cx, at: u64) -> Result<(), Errno> {
     let mut uc = UContext::new_zeroed();
     let uc_at = at.checked_add(core::mem::offset_of!(RtSigFrame, uc) as u64).ok_or(Errno::EFAULT)?;
     cx.mm().read_bytes(VirtAddr(uc_at), uc.as_mut_bytes())?;
-    load_xstate(cx, uc.mcontext.fpstate)?;
     super::mask::set_blocked(&cx.task, uc.sigmask);
+    // Seen from the handler's stack still, which a program that left it in use cannot change; what is refused is left out.
+    let (sp, min) = (cx.user.regs.rsp, super::mask::min_altstack());
+    let _ = altstack::change(&mut cx.signal.altstack, &uc.stack, sp, min);
+    load_xstate(cx, uc.mcontext.fpstate)?;
     restore(&mut cx.user.regs, &uc.mcontext);
     cx.restart = None;
-    // As the frame was hidden from sigaltstack's rules, so is the stack it names: a bad one is left out.
-    let sp = cx.user.regs.rsp;
-    let min = super::mask::min_altstack();
-    let _ = altstack::change(&mut cx.signal.altstack, &uc.stack, sp, min);
     Ok(())
 }
 

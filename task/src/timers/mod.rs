@@ -74,8 +74,6 @@ pub struct Timers {
     cpu: SpinLock<[CpuItimer; 2]>,
     /// Any timer of CPU time may be armed.
     cpu_armed: AtomicBool,
-    /// Seconds of CPU time at which SIGXCPU is sent next.
-    xcpu_at: AtomicU64,
     posix: SpinLock<Table>,
     /// Timers, of whichever process, that count this one's CPU time.
     watchers: SpinLock<Vec<Weak<PosixTimer>>>,
@@ -128,7 +126,6 @@ impl Timers {
             real_interval: AtomicU64::new(0),
             cpu: SpinLock::new([CpuItimer::default(); 2]),
             cpu_armed: AtomicBool::new(false),
-            xcpu_at: AtomicU64::new(0),
             posix: SpinLock::new(Table::default()),
             watchers: SpinLock::new(Vec::new()),
             restore_ids: AtomicBool::new(false),
@@ -201,7 +198,7 @@ impl Timers {
         self.posix.lock().timers.get(&id).cloned().flatten().ok_or(Errno::EINVAL)
     }
     /// All of them, by number.
-    pub fn all(&self) -> Vec<Arc<PosixTimer>> {
+    fn all(&self) -> Vec<Arc<PosixTimer>> {
         self.posix.lock().timers.values().flatten().cloned().collect()
     }
     /// Deletes a timer.
@@ -262,19 +259,24 @@ impl Timers {
         let seconds = (sum.user_ns + sum.system_ns) / NSEC_PER_SEC;
         if seconds >= process.limits.get(Resource::Cpu).max {
             let _ = send_process(process, Signal::KILL, &SigInfo::kernel(Signal::KILL));
-        } else if seconds >= limit.max(self.xcpu_at.load(Relaxed)) {
-            self.xcpu_at.store(seconds + 1, Relaxed);
+        } else if seconds >= limit {
+            // The next warning comes after another second.
+            process.limits.raise_soft(Resource::Cpu, limit, limit.saturating_add(1));
             let _ = send_process(process, Signal::XCPU, &SigInfo::kernel(Signal::XCPU));
         }
     }
 }
 
+/// The POSIX timers of a process, by number.
+pub fn all(process: &Arc<Process>) -> Vec<Arc<PosixTimer>> {
+    let attachment = process.attached::<Timers>();
+    let timers = attachment.as_ref().and_then(|a| a.as_any().downcast_ref::<Timers>());
+    timers.map(Timers::all).unwrap_or_default()
+}
+
 /// The action of `signal` was changed from being ignored to something else: timers that rest for that go on.
 pub fn unignore(process: &Arc<Process>, signal: Signal) {
-    let Some(attachment) = process.attached::<Timers>() else { return };
-    if let Some(timers) = attachment.as_any().downcast_ref::<Timers>() {
-        timers.all().iter().for_each(|timer| timer.unignore(signal));
-    }
+    all(process).iter().for_each(|timer| timer.unignore(signal));
 }
 
 fn cpu_index(which: i32) -> Result<usize, Errno> {

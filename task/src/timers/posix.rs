@@ -46,7 +46,7 @@ pub struct Seat(Arc<UserCounts>);
 impl Seat {
     /// Takes a place; `None` when the user has as many as `limit`.
     pub fn take(user: Arc<UserCounts>, limit: u64) -> Option<Seat> {
-        user.try_add_signal(limit).then_some(Seat(user))
+        user.try_add_signal(limit).then(|| Seat(user))
     }
 }
 

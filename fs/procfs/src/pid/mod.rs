@@ -13,6 +13,7 @@ mod mounts;
 mod stat;
 mod status;
 mod timens;
+mod timers;
 
 use crate::dir::{NUMBERED, decimal, number};
 use crate::node::{Node, What};
@@ -118,6 +119,7 @@ static ENTRIES: &[PidEntry] = &[
     read("status", 0o444, Guard::None, status::status),
     opened("uid_map", 0o644, Guard::None, idmap::open_uid_map),
     whole(write("timens_offsets", 0o644, timens::show, timens::store)),
+    whole(read("timers", 0o444, Guard::None, timers::show)),
     read("wchan", 0o444, Guard::None, ids::wchan),
 ];
 
