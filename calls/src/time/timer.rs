@@ -49,7 +49,7 @@ fn clock_of(cx: &Cx, id: i32, kind: &Kind) -> Result<TimerClock, Errno> {
 /// What an event asks for; `None` for one that is not valid.
 fn notify_of(cx: &Cx, event: &Sigevent) -> Option<Notify> {
     let thread = match event.notify {
-        sigev::NONE => return Some(Notify { kind: sigev::NONE, signal: None, value: event.value, thread: None }),
+        sigev::NONE => return Some(Notify { kind: sigev::NONE, signal: None, number: event.signo, value: event.value, thread: None }),
         sigev::SIGNAL | sigev::THREAD => None,
         n if n == sigev::SIGNAL | sigev::THREAD_ID => {
             let task = cx.find_task(event.tid).filter(|t| Arc::ptr_eq(t.process(), cx.process()))?;
@@ -58,7 +58,8 @@ fn notify_of(cx: &Cx, event: &Sigevent) -> Option<Notify> {
         _ => return None,
     };
     let kind = event.notify & !sigev::THREAD_ID;
-    Some(Notify { kind, signal: Some(Signal::from_raw(event.signo)?), value: event.value, thread })
+    let signal = Some(Signal::from_raw(event.signo)?);
+    Some(Notify { kind, signal, number: event.signo, value: event.value, thread })
 }
 
 /// timer_create(2)
@@ -101,7 +102,13 @@ fn make(
 ) -> Result<Arc<PosixTimer>, Errno> {
     let notify = match &event {
         Some(event) => notify_of(cx, event).ok_or(Errno::EINVAL)?,
-        None => Notify { kind: sigev::SIGNAL, signal: Some(Signal::ALRM), value: id as u64, thread: None },
+        None => Notify {
+            kind: sigev::SIGNAL,
+            signal: Some(Signal::ALRM),
+            number: Signal::ALRM.number().into(),
+            value: id as u64,
+            thread: None,
+        },
     };
     created.write(cx.mm(), &id)?;
     let clock = clock_of(cx, clockid, kind)?;

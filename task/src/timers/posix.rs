@@ -34,6 +34,8 @@ pub struct Notify {
     pub kind: i32,
     /// The signal, `None` for nothing.
     pub signal: Option<Signal>,
+    /// `sigev_signo`, which need not be one when nothing is sent.
+    pub number: i32,
     /// `sigev_value`.
     pub value: u64,
     /// The thread it goes to; `None` for the process.

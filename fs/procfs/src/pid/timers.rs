@@ -3,7 +3,6 @@
 use super::Subject;
 use crate::text::Text;
 use abi::Errno;
-use abi::signal::Signal;
 use abi::time::sigev;
 use alloc::sync::Weak;
 use task::timers;
@@ -23,8 +22,7 @@ pub fn show(subject: &Subject, _: &File, out: &mut Text) -> Result<(), Errno> {
             Some(thread) => ("tid", Weak::upgrade(thread).map_or(0, |t| seen(t.tid()))),
             None => ("pid", seen(process.pid())),
         };
-        let signal = notify.signal.map_or(0, Signal::number);
-        out.str("ID: ").int(timer.id().into()).str("\nsignal: ").dec(signal.into()).ch('/').hex(notify.value, 16);
+        out.str("ID: ").int(timer.id().into()).str("\nsignal: ").int(notify.number.into()).ch('/').hex(notify.value, 16);
         out.str("\nnotify: ").str(kind).ch('/').str(whose).ch('.').int(number.into());
         out.str("\nClockID: ").int(timer.clock_id().into()).ch('\n');
     }
