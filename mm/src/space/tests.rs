@@ -371,20 +371,19 @@ fn a_tracer_writes_where_the_program_may_only_read() {
     let mm = new_mm();
     let (text, other) = (file(1), file(1));
     let map = |page, file: &Arc<TestFile>, flags, prot| {
-        let request =
-            MapRequest { file: Some((file.clone() as Arc<dyn MappedFile>, 0)), flags, ..fixed(page, 1, prot) };
-        mm.map(&request).expect("room");
+        let file: Arc<dyn MappedFile> = file.clone();
+        mm.mmap(MapRequest { file: Some(file), flags, ..fixed(page, 1, prot) }).expect("room");
     };
     map(0, &text, MapFlags::PRIVATE | MapFlags::FIXED, Prot::READ | Prot::EXEC);
     map(1, &other, MapFlags::SHARED | MapFlags::FIXED, Prot::READ);
-    mm.map(&fixed(2, 1, Prot::NONE)).expect("room");
+    mm.mmap(fixed(2, 1, Prot::empty())).expect("room");
     let mut word = [0u8; 4];
     assert_eq!(mm.write_forced(VirtAddr(va(0).0 + 8), &[0xcc]), 1);
     assert_eq!(mm.copy_in(VirtAddr(va(0).0 + 7), &mut word), 4);
     assert_eq!(word, [1, 0xcc, 1, 1]);
     // The file keeps its bytes, and shared memory is not touched.
     let mut page = [0u8; 16];
-    text.0.read(&mut crate::Dst::kernel(&mut page), 0, 4096).expect("cached");
+    text.0.read(&mut crate::Dst::kernel(&mut page), 0).expect("cached");
     assert_eq!(page, [1; 16]);
     assert_eq!(mm.write_forced(va(1), &[9]), 0);
     // Memory without any right: the program still cannot reach it.
