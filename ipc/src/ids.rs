@@ -229,7 +229,7 @@ impl<S> Table<S> {
                 (index, wanted >> SHIFT)
             }
             Err(_) => {
-                let limit = (self.used * 3 / 2).max(CYCLE).min(MAX);
+                let limit = (self.used * 3 / 2).clamp(CYCLE, MAX);
                 let start = self.last.map_or(0, |last| last + 1);
                 let index = self.free_in(start, limit).or_else(|| self.free_in(0, limit)).ok_or(Errno::ENOSPC)?;
                 if self.last.is_some_and(|last| index <= last) {

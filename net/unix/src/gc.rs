@@ -33,10 +33,12 @@ static DIGGING: AtomicBool = AtomicBool::new(false);
 
 /// Drops the messages of a closed socket. Those with files are left to a worker: a file may be the last reference to a socket
 /// whose messages hold the next, and a chain of any length must not nest on one kernel stack.
-pub fn bury(messages: VecDeque<Message>) {
+pub fn bury(mut messages: VecDeque<Message>) {
     if !messages.iter().any(Message::has_files) {
         return;
     }
+    // They are in flight no more, whenever the worker comes to them.
+    messages.iter_mut().for_each(Message::land);
     BURIED.lock().push(messages);
     if !DIGGING.swap(true, Ordering::AcqRel) {
         sched::defer(Box::new(dig));

@@ -86,6 +86,12 @@ impl Message {
     pub fn has_files(&self) -> bool {
         !self.files().is_empty()
     }
+    /// Its files do not count as in flight any more.
+    pub fn land(&mut self) {
+        if let Some(attached) = &mut self.attached {
+            attached.flight = None;
+        }
+    }
     fn files(&self) -> &[Arc<File>] {
         self.attached.as_ref().map_or(&[], |a| &a.files)
     }
