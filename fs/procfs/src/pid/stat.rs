@@ -8,7 +8,7 @@ use abi::resource::Resource;
 use abi::signal::SigSet;
 use alloc::sync::Arc;
 use mm::space::{Layout, MmStats};
-use sched::Policy;
+use sched::policy::{FAIR_RANK, nice_rank};
 use task::ns::PidNamespace;
 use task::process::Life;
 use task::usage::NS_PER_TICK;
@@ -22,8 +22,6 @@ const PF_FORKNOEXEC: u64 = 0x40;
 const PF_RANDOMIZE: u64 = 0x40_0000;
 /// Bytes in a page.
 const PAGE: u64 = 4096;
-/// Priority of a task of the ordinary class and nice value 0.
-const DEFAULT_PRIORITY: i64 = 20;
 
 /// The one-letter state of a thread of `process`.
 pub fn state_of(process: &Process, task: &Task, whole: bool) -> char {
@@ -120,9 +118,9 @@ fn counts(process: &Process, task: &Task, whole: bool, out: &mut Text) {
 
 /// Priority, niceness, threads, start.
 fn schedule(process: &Process, task: &Task, out: &mut Text) {
-    let (nice, rt, policy) = task.thread().map_or((0, 0, Policy::Normal), |t| (t.nice(), t.rt_priority(), t.policy()));
-    let realtime = matches!(policy, Policy::Fifo | Policy::RoundRobin);
-    let priority = if realtime { -1 - i64::from(rt) } else { DEFAULT_PRIORITY + i64::from(nice) };
+    let (nice, rank) = task.thread().map_or((0, nice_rank(0)), |t| (t.nice(), t.rank()));
+    // With what who waits for the thread lends it.
+    let priority = i64::from(rank) - i64::from(FAIR_RANK);
     out.ch(' ').int(priority).ch(' ').int(nice.into());
     out.ch(' ').dec(threads(process)).str(" 0 ").dec(started(task) / NS_PER_TICK);
 }
