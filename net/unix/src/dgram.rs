@@ -119,7 +119,8 @@ impl UnixSocket {
                 }
             }
             let ready = || match self.holds_more(skip) {
-                false => (self.is_read_shut() || self.common.has_error()).then_some(false),
+                // The other end may have written and gone between the two looks.
+                false => (self.is_read_shut() || self.common.has_error()).then(|| self.holds_more(skip)),
                 true => Some(true),
             };
             // A datagram socket that would wait says so even when receiving was shut down.

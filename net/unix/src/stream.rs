@@ -168,7 +168,8 @@ impl UnixSocket {
             *deadline = self.common.deadline(true);
         }
         let ready = || match self.holds_more(skip) {
-            false => (self.is_read_shut() || self.common.has_error()).then_some(false),
+            // The other end may have written and gone between the two looks.
+            false => (self.is_read_shut() || self.common.has_error()).then(|| self.holds_more(skip)),
             true => Some(true),
         };
         let more = UnixSocket::wait(&self.readers, nonblock, *deadline, ready)?;
