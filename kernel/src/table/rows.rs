@@ -267,7 +267,7 @@ crate::table::syscall_table! {
     310 process_vm_readv(pid: Pid, local_iov: Ptr, liovcnt: Size, remote_iov: Ptr, riovcnt: Size, flags: Hex) => calls::mem::process_vm_readv; Full; "process_vm_readv(2)"; "hostile: fuzz-calls"
     311 process_vm_writev(pid: Pid, local_iov: Ptr, liovcnt: Size, remote_iov: Ptr, riovcnt: Size, flags: Hex) => calls::mem::process_vm_writev; Full; "process_vm_readv(2)"; "hostile: fuzz-calls"
     312 kcmp(pid1: Pid, pid2: Pid, kind: Int, idx1: Hex, idx2: Hex) => calls::misc::kcmp; Partial("KCMP_IO, KCMP_SYSVSEM, KCMP_EPOLL_TFD"); "kcmp(2)"; "conformance: kselftest-kcmp"
-    314 sched_setattr(pid: Pid, attr: Ptr, flags: Hex) => calls::sched::sched_setattr; Partial("SCHED_DEADLINE, utilisation clamps"); "sched_setattr(2)"; "cases/sched: attributes"
+    314 sched_setattr(pid: Pid, attr: Ptr, flags: Hex) => calls::sched::sched_setattr; Partial("SCHED_DEADLINE"); "sched_setattr(2)"; "cases/sched: attributes"
     315 sched_getattr(pid: Pid, attr: Ptr, size: Uint, flags: Hex) => calls::sched::sched_getattr; Full; "sched_setattr(2)"; "cases/sched: attributes"
     316 renameat2(olddirfd: DirFd, oldpath: Str, newdirfd: DirFd, newpath: Str, flags: Hex) => calls::path::renameat2; Full; "rename(2)"; "cases/tools: coreutils-files"
     317 seccomp(operation: Uint, flags: Hex, args: Ptr) => calls::seccomp::seccomp; Partial("strict mode leaves the time-stamp counter readable"); "seccomp(2)"; "cases/seccomp: filters"
