@@ -172,14 +172,12 @@ pub(crate) fn copy_tree(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool) -> Res
     pairs.into_iter().next().map(|(_, top)| top).ok_or(Errno::EINVAL)
 }
 
+/// Mounts with their copies.
+type Pairs = Vec<(Arc<Mount>, Arc<Mount>)>;
+
 /// The same; gives each mount with its copy, the top first. Files of mount namespaces are copied only with `ns_files`: a new namespace that held
 /// those would keep others alive for ever.
-fn copy_pairs(
-    from: &Arc<Mount>,
-    root: &Arc<Dentry>,
-    all: bool,
-    ns_files: bool,
-) -> Result<Vec<(Arc<Mount>, Arc<Mount>)>, Errno> {
+fn copy_pairs(from: &Arc<Mount>, root: &Arc<Dentry>, all: bool, ns_files: bool) -> Result<Pairs, Errno> {
     let top = copy_one(from, root.clone());
     let mut pairs = alloc::vec![(from.clone(), top.clone())];
     let mut next = 0;
