@@ -52,7 +52,8 @@ pub fn threads(group: &Arc<Cgroup>, out: &mut String) -> Done {
 }
 
 fn list(group: &Arc<Cgroup>, threads: bool, out: &mut String) -> Done {
-    let numbers = members(group, threads)?;
+    let reader = task::current().ok_or(Errno::ESRCH)?;
+    let numbers = members(group, threads, reader.pid_ns())?;
     out.try_reserve(numbers.len() * 8).map_err(|_| Errno::ENOMEM)?;
     numbers.iter().try_for_each(|nr| writeln!(out, "{nr}").map_err(oom))
 }
@@ -77,7 +78,7 @@ fn move_task(file: &Opened, input: &[u8], whole: bool) -> Done {
 fn find(number: i32) -> Result<Arc<Task>, Errno> {
     match number {
         0 => task::current().ok_or(Errno::ESRCH),
-        1.. => task::tree::find_task(number).ok_or(Errno::ESRCH),
+        1.. => task::current().and_then(|me| me.pid_ns().find_task(number)).ok_or(Errno::ESRCH),
         _ => Err(Errno::EINVAL),
     }
 }

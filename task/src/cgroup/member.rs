@@ -5,6 +5,7 @@
 use super::notice::Changes;
 use super::tree::{Cgroup, Held, lock};
 use super::{freezer, pids};
+use crate::ns::PidNamespace;
 use crate::task::Task;
 use abi::Errno;
 use alloc::sync::Arc;
@@ -212,9 +213,9 @@ pub(super) fn transfer(held: &Held, task: &Task, to: &Arc<Cgroup>, changes: &mut
     true
 }
 
-/// Numbers of the processes (or of the threads) in a group, in ascending order. A threaded domain lists the processes of all its
+/// Numbers of the processes (or of the threads) in a group as `ns` sees them, in ascending order; 0 for those it does not see. A threaded domain lists the processes of all its
 /// threaded groups.
-pub fn members(group: &Arc<Cgroup>, threads: bool) -> Result<Vec<i32>, Errno> {
+pub fn members(group: &Arc<Cgroup>, threads: bool, ns: &PidNamespace) -> Result<Vec<i32>, Errno> {
     let mut out = Vec::new();
     let tree = crate::tree::lock();
     for process in tree.processes(0) {
@@ -224,7 +225,7 @@ pub fn members(group: &Arc<Cgroup>, threads: bool) -> Result<Vec<i32>, Errno> {
             let here = if threads { its.id() == group.id() } else { its.domain().id() == group.id() };
             if here {
                 out.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-                out.push(if threads { task.tid() } else { process.pid() });
+                out.push(if threads { task.nr_in(ns) } else { process.number().nr_in(ns) });
                 if !threads {
                     break;
                 }
