@@ -49,7 +49,15 @@ fn clock_of(cx: &Cx, id: i32, kind: &Kind) -> Result<TimerClock, Errno> {
 /// What an event asks for; `None` for one that is not valid.
 fn notify_of(cx: &Cx, event: &Sigevent) -> Option<Notify> {
     let thread = match event.notify {
-        sigev::NONE => return Some(Notify { kind: sigev::NONE, signal: None, number: event.signo, value: event.value, thread: None }),
+        sigev::NONE => {
+            return Some(Notify {
+                kind: sigev::NONE,
+                signal: None,
+                number: event.signo,
+                value: event.value,
+                thread: None,
+            });
+        }
         sigev::SIGNAL | sigev::THREAD => None,
         n if n == sigev::SIGNAL | sigev::THREAD_ID => {
             let task = cx.find_task(event.tid).filter(|t| Arc::ptr_eq(t.process(), cx.process()))?;

@@ -98,7 +98,7 @@ impl Ntp {
     }
 
     fn set_base(&mut self) {
-        let base = (self.tick * 1000 * USER_HZ << FRACTION) + self.freq;
+        let base = ((self.tick * 1000 * USER_HZ) << FRACTION) + self.freq;
         self.length += base - self.base;
         self.base = base;
     }
@@ -115,7 +115,7 @@ impl Ntp {
         self.offset -= slewed;
         let made_up = self.adjust.clamp(-ADJTIME_STEP, ADJTIME_STEP);
         self.adjust -= made_up;
-        self.length = self.base + slewed + (made_up * 1000 << FRACTION);
+        self.length = self.base + slewed + ((made_up * 1000) << FRACTION);
         leap
     }
 
@@ -223,7 +223,7 @@ impl Ntp {
         if is && !was {
             self.reference = seconds;
         }
-        self.status = self.status & Status::READ_ONLY | new - Status::READ_ONLY;
+        self.status = self.status & Status::READ_ONLY | (new - Status::READ_ONLY);
     }
 
     /// The phase-locked loop takes a new offset; from offsets given far apart it also learns a frequency.

@@ -22,7 +22,12 @@ pub fn show(subject: &Subject, _: &File, out: &mut Text) -> Result<(), Errno> {
             Some(thread) => ("tid", Weak::upgrade(thread).map_or(0, |t| seen(t.tid()))),
             None => ("pid", seen(process.pid())),
         };
-        out.str("ID: ").int(timer.id().into()).str("\nsignal: ").int(notify.number.into()).ch('/').hex(notify.value, 16);
+        out.str("ID: ")
+            .int(timer.id().into())
+            .str("\nsignal: ")
+            .int(notify.number.into())
+            .ch('/')
+            .hex(notify.value, 16);
         out.str("\nnotify: ").str(kind).ch('/').str(whose).ch('.').int(number.into());
         out.str("\nClockID: ").int(timer.clock_id().into()).ch('\n');
     }
