@@ -162,7 +162,7 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             cx.files().set_cloexec(fd, arg as u32 & fcntl::FD_CLOEXEC != 0)?;
             return Ok(0);
         }
-        cmd::F_GETFL => return Ok(i64::from(file.flags().bits() | OpenFlags::LARGEFILE.bits())),
+        cmd::F_GETFL => return Ok(file.flags().bits().into()),
         cmd::F_DUPFD_QUERY => {
             let other = cx.files().get_any(arg as i32)?;
             return Ok(i64::from(Arc::ptr_eq(&file, &other)));

@@ -50,11 +50,13 @@ fn decode(cx: &Cx, file: &File, command: u32, l: &Flock) -> Result<RecordLock, E
 pub fn test(cx: &Cx, file: &Arc<File>, command: u32, arg: u64) -> Result<i64, Errno> {
     let ptr: UserPtr<Flock> = UserPtr::new(VirtAddr(arg));
     let mut l = ptr.read(cx.mm())?;
-    if l.l_type != F_RDLCK && l.l_type != F_WRLCK {
+    let of_own = l.l_type == F_UNLCK && is_ofd(command);
+    if l.l_type != F_RDLCK && l.l_type != F_WRLCK && !of_own {
         return Err(Errno::EINVAL);
     }
     let want = decode(cx, file, command, &l)?;
-    match locks::test(file.inode().base(), &want) {
+    let base = file.inode().base();
+    match if of_own { locks::own(base, &want) } else { locks::test(base, &want) } {
         None => l.l_type = F_UNLCK,
         Some(held) => {
             l.l_type = if held.write { F_WRLCK } else { F_RDLCK };

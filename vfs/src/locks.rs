@@ -145,6 +145,12 @@ pub fn test(base: &InodeBase, lock: &RecordLock) -> Option<RecordLock> {
     base.rare_if_any()?.locks.conflict(lock)
 }
 
+/// `F_OFD_GETLK` with `F_UNLCK` (Linux 6.13): the first lock of `lock`'s own owner in its range.
+pub fn own(base: &InodeBase, lock: &RecordLock) -> Option<RecordLock> {
+    let lists = base.rare_if_any()?.locks.lists.lock();
+    lists.records.iter().find(|held| held.owner == lock.owner && held.overlaps(lock)).copied()
+}
+
 /// `F_SETLK`, `F_SETLKW` and their OFD forms.
 pub fn set(file: &Arc<File>, lock: &RecordLock, wait: bool) -> Result<(), Errno> {
     let locks = &file.inode().base().rare().locks;

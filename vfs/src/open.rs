@@ -36,7 +36,8 @@ impl How {
         let flags = if flags.contains(OpenFlags::PATH) {
             flags & (OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC)
         } else {
-            flags
+            // On 64-bit machines every open(2) is one for large files, and F_GETFL says so.
+            flags | OpenFlags::LARGEFILE
         };
         let mode = if flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE_BIT) { mode & S_IALLUGO } else { 0 };
         let how = How { flags, mode, umask };

@@ -3,10 +3,9 @@
 use super::Subject;
 use crate::text::Text;
 use abi::Errno;
-use vfs::{File, MntFlags};
+use vfs::File;
 
-/// `O_LARGEFILE`, which open(2) sets on 64-bit machines, and `O_CLOEXEC`.
-const O_LARGEFILE: u32 = 0o100000;
+/// `O_CLOEXEC`.
 const O_CLOEXEC: u32 = 0o2000000;
 
 /// Mode bits of a link in `fd`: readable and writable as the descriptor is.
@@ -20,9 +19,6 @@ pub fn fdinfo(subject: &Subject, _: &File, out: &mut Text) -> Result<(), Errno> 
     let file = subject.file(fd)?;
     let files = subject.task()?.files().ok_or(Errno::ENOENT)?;
     let mut flags = file.flags().bits();
-    if !file.path().mnt.flags().contains(MntFlags::INTERNAL) {
-        flags |= O_LARGEFILE;
-    }
     if files.cloexec(fd).unwrap_or(false) {
         flags |= O_CLOEXEC;
     }
