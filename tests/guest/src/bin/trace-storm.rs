@@ -182,11 +182,7 @@ fn tracer(seed: u64, victims: &[i32]) {
         }
         let at = regs.as_mut_ptr() as u64;
         match rng.below(8) {
-            0 => {
-                if ptrace(PTRACE_GETREGS, who, 0, at) == 0 {
-                    ptrace(PTRACE_SETREGS, who, 0, at);
-                }
-            }
+            0 => drop(ptrace(PTRACE_GETREGS, who, 0, at) == 0 && ptrace(PTRACE_SETREGS, who, 0, at) == 0),
             1 => drop(ptrace(PTRACE_GETFPREGS, who, 0, at)),
             2 => drop(ptrace(PTRACE_GETSIGINFO, who, 0, at)),
             3 => {
