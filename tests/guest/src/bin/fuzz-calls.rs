@@ -15,9 +15,18 @@ struct Shared {
 
 /// Calls that would end the machine or the parent rather than test anything.
 const LEFT_OUT: &[&str] = &["reboot", "exit", "exit_group", "rt_sigreturn"];
-/// Calls that signal: they may only name the worker itself.
-const SIGNALLING: &[&str] =
-    &["kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "setpriority"];
+/// Calls that signal, stop or lead to signals: they may only name the worker itself.
+const SIGNALLING: &[&str] = &[
+    "kill",
+    "tkill",
+    "tgkill",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "prlimit64",
+    "setpriority",
+    "ptrace",
+    "pidfd_open",
+];
 
 fn shared_page<T>() -> &'static T {
     // SAFETY: a fresh zeroed shared mapping, large enough; all-zero atomics are valid; it is never unmapped by the parent.
@@ -86,15 +95,19 @@ fn main() {
 }
 
 fn reap(pid: i32) -> bool {
-    // SAFETY: waiting for our own child; no status is stored.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) == pid }
+    let mut status = 0;
+    // SAFETY: waiting for our own child; the status has its place.
+    let found = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == pid;
+    // A worker that asked to be traced by us is told of when it merely stops.
+    found && !libc::WIFSTOPPED(status)
 }
 
 /// Reaped now or before.
 fn gone(pid: i32) -> bool {
+    let mut status = 0;
     // SAFETY: as above.
-    let r = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
-    r == pid || r < 0
+    let r = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) };
+    r < 0 || r == pid && !libc::WIFSTOPPED(status)
 }
 
 fn spawn(shared: &'static Shared, slot: usize, seed: u64) -> i32 {
