@@ -151,6 +151,7 @@ pub mod cmd {
     pub const F_SETOWN: u32 = 8;
     pub const F_GETOWN: u32 = 9;
     pub const F_SETSIG: u32 = 10;
+    pub const F_GETOWNER_UIDS: u32 = 17;
     pub const F_GETSIG: u32 = 11;
     pub const F_SETOWN_EX: u32 = 15;
     pub const F_GETOWN_EX: u32 = 16;

@@ -12,7 +12,9 @@ use net::Socket;
 use task::Cx;
 use tmpfs::MemfdKind;
 use vfs::file::Owner;
+use vfs::fileops::Signals;
 use vfs::open::{How, check_resolve, open as vfs_open};
+use vfs::user_ns::IdKind;
 use vfs::{File, FileType};
 
 /// The descriptor limit of the caller.
@@ -148,6 +150,23 @@ fn signed_nr(cx: &Cx, global: i32) -> i32 {
     cx.nr_of(global.saturating_abs()) * global.signum()
 }
 
+/// Makes somebody the receiver of SIGIO, with the rights of the caller.
+fn set_owner(cx: &Cx, file: &File, pid: i32, thread: bool) {
+    let cred = cx.cred();
+    file.set_owner(Owner { pid, thread, uid: cred.uid, euid: cred.euid, ..file.owner() });
+}
+
+/// `O_ASYNC` was set or cleared. A terminal that belongs to nobody becomes its foreground group's, or else the caller's.
+fn drive_signals(cx: &Cx, file: &Arc<File>, fd: i32, on: bool) {
+    if on
+        && let Signals::ToGroup(pgid) = file.ops().signals()
+        && file.owner().pid == 0
+    {
+        set_owner(cx, file, if pgid != 0 { -pgid } else { cx.process().pid() }, false);
+    }
+    task::sigio::drive(file, fd, on);
+}
+
 /// fcntl(2).
 pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno> {
     let file = cx.files().get_any(fd)?;
@@ -172,7 +191,15 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
         _ => {}
     }
     match command {
-        cmd::F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)).map(|()| 0),
+        cmd::F_SETFL => {
+            let was = file.flags().contains(OpenFlags::ASYNC);
+            file.set_flags(OpenFlags::from_bits_truncate(arg as u32))?;
+            let on = file.flags().contains(OpenFlags::ASYNC);
+            if on != was {
+                drive_signals(cx, &file, fd, on);
+            }
+            Ok(0)
+        }
         cmd::F_GETLK | cmd::F_OFD_GETLK => lock::test(cx, &file, command, arg),
         cmd::F_SETLK | cmd::F_SETLKW | cmd::F_OFD_SETLK | cmd::F_OFD_SETLKW => lock::set(cx, &file, command, arg),
         cmd::F_GETOWN => Ok(i64::from(signed_nr(cx, file.owner().pid))),
@@ -181,7 +208,7 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             if pid == i32::MIN {
                 return Err(Errno::EINVAL);
             }
-            file.set_owner(Owner { pid: signed_global(cx, pid)?, thread: false, ..file.owner() });
+            set_owner(cx, &file, signed_global(cx, pid)?, false);
             Ok(0)
         }
         cmd::F_GETOWN_EX => {
@@ -202,7 +229,13 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
                 2 => (new.pid.checked_neg().ok_or(Errno::EINVAL)?, false),
                 _ => return Err(Errno::EINVAL),
             };
-            file.set_owner(Owner { pid: signed_global(cx, pid)?, thread, ..file.owner() });
+            set_owner(cx, &file, signed_global(cx, pid)?, thread);
+            Ok(0)
+        }
+        cmd::F_GETOWNER_UIDS => {
+            let (owner, cred) = (file.owner(), cx.cred());
+            let shown = [owner.uid, owner.euid].map(|id| cred.user_ns.up(IdKind::Uid, id).unwrap_or(u32::MAX));
+            UserPtr::new(VirtAddr(arg)).write(cx.mm(), &shown)?;
             Ok(0)
         }
         cmd::F_GETSIG => Ok(i64::from(file.owner().signal)),
@@ -252,10 +285,20 @@ pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             cx.files().set_cloexec(fd, command == FIOCLEX)?;
             return Ok(0);
         }
-        FIONBIO | FIOASYNC => {
+        FIONBIO => {
             let on: i32 = UserPtr::new(VirtAddr(arg)).read(cx.mm())?;
-            let flag = if command == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
-            file.set_flag(flag, on != 0)?;
+            file.set_flag(OpenFlags::NONBLOCK, on != 0)?;
+            return Ok(0);
+        }
+        FIOASYNC => {
+            let on: i32 = UserPtr::new(VirtAddr(arg)).read(cx.mm())?;
+            if file.flags().contains(OpenFlags::ASYNC) != (on != 0) {
+                if file.ops().signals() == Signals::Never {
+                    return Err(Errno::ENOTTY);
+                }
+                file.set_flag(OpenFlags::ASYNC, on != 0)?;
+                drive_signals(cx, &file, fd, on != 0);
+            }
             return Ok(0);
         }
         FIGETBSZ if matches!(file.path().dentry.kind(), FileType::Regular | FileType::Directory) => {

@@ -45,6 +45,7 @@ pub mod regset;
 pub mod rseq;
 pub mod run;
 pub mod seccomp;
+pub mod sigio;
 pub mod signal;
 pub mod signalfd;
 pub mod sud;

@@ -83,6 +83,7 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
             for note in cx.task.take_notes() {
                 note(cx);
             }
+            crate::sigio::send_queued();
         }
         if todo & (work::SIGNAL | work::RESTORE_MASK | work::FREEZE) != 0 {
             match deliver::deliver(cx, in_call) {

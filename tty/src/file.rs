@@ -94,6 +94,9 @@ impl FileOps for TtyFile {
         events.set(PollEvents::HUP, s.master_gone);
         events
     }
+    fn signals(&self) -> vfs::fileops::Signals {
+        vfs::fileops::Signals::ToGroup(self.tty.state.lock().pgrp)
+    }
     fn pollable(&self) -> bool {
         true
     }

@@ -7,6 +7,7 @@ use abi::Errno;
 use abi::tty::{Lflag, cc};
 use mm::{Dst, Src};
 use sched::WaitError;
+use vfs::PollEvents;
 
 /// A tenth of a second: the unit of VTIME.
 const DECISECOND: u64 = 100_000_000;
@@ -96,7 +97,7 @@ impl Tty {
         self.wait_to_write(nonblock, |s| !core::mem::replace(&mut s.writing, true))?;
         let result = self.write_all(src, nonblock, epoch);
         self.state.lock().writing = false;
-        self.writers.wake_all();
+        self.writers.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
         result
     }
 

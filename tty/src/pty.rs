@@ -233,6 +233,9 @@ impl FileOps for Master {
         events.set(PollEvents::HUP, s.closed);
         events
     }
+    fn signals(&self) -> vfs::fileops::Signals {
+        vfs::fileops::Signals::ToGroup(0)
+    }
     fn pollable(&self) -> bool {
         true
     }

@@ -16,6 +16,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use machine::sync::SpinLock;
 use sched::WaitQueue;
+use vfs::PollEvents;
 
 /// Output that may wait before writers do.
 const OUT_LIMIT: usize = 1 << 14;
@@ -235,7 +236,7 @@ impl Tty {
         let wake = s.has_room();
         drop(s);
         if n > 0 && wake {
-            self.writers.wake_all();
+            self.writers.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
         }
         n
     }
@@ -247,7 +248,7 @@ impl Tty {
             None => self.drain.wake_all(),
         }
         if self.state.lock().has_room() {
-            self.writers.wake_all();
+            self.writers.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
         }
     }
 
@@ -255,7 +256,9 @@ impl Tty {
     pub(crate) fn input_taken(&self) {
         match &self.driver {
             Some(driver) => driver.unthrottle(self),
-            None => self.feed.wake_all(),
+            None => {
+                self.feed.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
+            }
         }
     }
 

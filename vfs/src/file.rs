@@ -12,8 +12,10 @@ use crate::fileops::{DirSink, FileOps};
 use crate::inode::Inode;
 use crate::notify::{self, Event};
 use crate::path::Path;
+use crate::poll::PollTable;
 use abi::Errno;
 use abi::fcntl::*;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
@@ -34,6 +36,10 @@ pub struct Owner {
     pub thread: bool,
     /// Signal instead of SIGIO (F_SETSIG), 0 for the default.
     pub signal: i32,
+    /// Real user of who set it: the signal is sent with his rights.
+    pub uid: u32,
+    /// His effective user.
+    pub euid: u32,
 }
 
 /// An open file.
@@ -55,6 +61,8 @@ pub struct File {
     pos_lock: sched::Mutex<()>,
     cred: Arc<Cred>,
     owner: SpinLock<Owner>,
+    /// See [`File::set_watch`].
+    watch: SpinLock<Option<Box<PollTable>>>,
     /// Locks of the description were ever asked for (flock, OFD).
     pub(crate) has_locks: AtomicU32,
     /// Descriptors that refer to it from tables now; telling apart "closed" from "still in use by a call".
@@ -85,6 +93,7 @@ impl File {
             pos_lock: sched::Mutex::new(()),
             cred,
             owner: SpinLock::new(Owner::default()),
+            watch: SpinLock::new(None),
             has_locks: AtomicU32::new(0),
             opens: AtomicI32::new(0),
         }
@@ -192,6 +201,11 @@ impl File {
     /// Sets who gets SIGIO.
     pub fn set_owner(&self, owner: Owner) {
         *self.owner.lock() = owner;
+    }
+    /// Keeps the subscriptions of signal-driven I/O as long as the description is open, in place of those before.
+    pub fn set_watch(&self, table: Option<Box<PollTable>>) {
+        let before = core::mem::replace(&mut *self.watch.lock(), table);
+        drop(before); // waits for notifications under way: not under the lock
     }
     /// The position.
     #[inline]

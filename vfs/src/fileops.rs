@@ -10,6 +10,17 @@ use abi::fcntl::{FallocFlags, OpenFlags};
 use core::any::Any;
 use mm::io::{Dst, Src};
 
+/// Whom `O_ASYNC` on a file lets know of its readiness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signals {
+    /// Nobody: the flag is only kept.
+    Never,
+    /// The owner set with F_SETOWN, if any.
+    ToOwner,
+    /// The same; without one this process group (0 for the process that sets the flag) becomes it.
+    ToGroup(i32),
+}
+
 /// What a mapping of a file shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MmapKind {
@@ -62,6 +73,10 @@ pub trait FileOps: Send + Sync + Any {
     /// `poll` may say that it is not ready: epoll takes only such files (EPERM for others).
     fn pollable(&self) -> bool {
         false
+    }
+    /// Whom `O_ASYNC` lets know that it is ready.
+    fn signals(&self) -> Signals {
+        Signals::Never
     }
     /// Whether and how it can be mapped.
     fn mmap(&self, f: &File) -> Result<MmapKind, Errno> {

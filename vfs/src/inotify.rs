@@ -172,6 +172,9 @@ impl FileOps for Inotify {
     fn seekable(&self) -> bool {
         false
     }
+    fn signals(&self) -> crate::fileops::Signals {
+        crate::fileops::Signals::ToOwner
+    }
     fn pollable(&self) -> bool {
         true
     }

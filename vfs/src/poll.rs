@@ -37,11 +37,22 @@ bitflags! {
     }
 }
 
+const PASSED_ON: u64 = 1 << 32;
+
 impl PollEvents {
     /// Ready to read.
     pub const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
     /// Ready to write.
     pub const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
+
+    /// The wake-up key of a waiter that passes its turn on to the next: nothing new happened, so no signal is due.
+    pub const fn passed_on(self) -> u64 {
+        self.bits() as u64 | PASSED_ON
+    }
+    /// Whether a wake-up with this key was passed on.
+    pub const fn is_passed_on(key: u64) -> bool {
+        key & PASSED_ON != 0
+    }
 }
 
 /// Collects what a waiter must be told by. Dropping it ends the subscriptions.

@@ -75,6 +75,9 @@ impl FileOps for PipeEnd {
     fn poll(&self, _f: &File, table: &mut PollTable) -> PollEvents {
         self.pipe.poll(table, self.read, self.write, self.seen_writers)
     }
+    fn signals(&self) -> vfs::fileops::Signals {
+        vfs::fileops::Signals::ToOwner
+    }
     fn pollable(&self) -> bool {
         true
     }

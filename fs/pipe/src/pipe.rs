@@ -159,7 +159,7 @@ impl Pipe {
             self.write_wait.wake_one();
         }
         if !empty {
-            self.read_wait.wake_one();
+            self.read_wait.wake_key(1, false, PollEvents::READABLE.passed_on());
         }
     }
 
@@ -175,7 +175,7 @@ impl Pipe {
         self.read_wait.wait_interruptible(ready).map_err(|_| {
             // A wake-up meant for one reader must not be lost with it.
             if !self.is_empty() {
-                self.read_wait.wake_one();
+                self.read_wait.wake_key(1, false, PollEvents::READABLE.passed_on());
             }
             Errno::ERESTARTSYS
         })
@@ -210,7 +210,7 @@ impl Pipe {
             }
             if src.remaining() == 0 {
                 if !full {
-                    self.write_wait.wake_one();
+                    self.write_wait.wake_key(1, false, PollEvents::WRITABLE.passed_on());
                 }
                 return Ok(done);
             }
@@ -231,7 +231,7 @@ impl Pipe {
         }
         self.write_wait.wait_interruptible(ready).map_err(|_| {
             if !self.is_full() {
-                self.write_wait.wake_one();
+                self.write_wait.wake_key(1, false, PollEvents::WRITABLE.passed_on());
             }
             Errno::ERESTARTSYS
         })

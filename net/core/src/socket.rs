@@ -160,6 +160,9 @@ impl FileOps for Socket {
     fn poll(&self, _f: &File, table: &mut PollTable) -> PollEvents {
         self.ops.poll(table)
     }
+    fn signals(&self) -> vfs::fileops::Signals {
+        vfs::fileops::Signals::ToOwner
+    }
     fn pollable(&self) -> bool {
         true
     }

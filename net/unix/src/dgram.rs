@@ -10,6 +10,7 @@ use abi::socket::MsgFlags;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use net::{RecvMsg, SendMsg};
+use vfs::PollEvents;
 
 /// Overhead a message is charged besides its bytes when it is held against SO_SNDBUF.
 const OVERHEAD: usize = 32;
@@ -109,7 +110,7 @@ impl UnixSocket {
                 let more = !inbox.is_empty();
                 drop(inbox);
                 if more {
-                    self.readers.wake_one();
+                    self.readers.wake_key(1, false, PollEvents::READABLE.passed_on());
                 }
                 if let Some((copied, len)) = taken? {
                     let cut = copied < len;

@@ -240,7 +240,8 @@ impl UnixSocket {
         let bits = if how.read { SHUT_READ } else { 0 } | if how.write { SHUT_WRITE } else { 0 };
         self.shut.fetch_or(bits, Ordering::AcqRel);
         self.readers.wake_all();
-        self.room.wake_all();
+        // No data for those who wait for room: the key keeps signal-driven I/O from looking for some.
+        self.room.wake_key(usize::MAX, false, u64::from(PollEvents::HUP.bits()));
     }
     /// Whether the number of messages waiting limits `sender`, and not its buffer: it does where many may send here.
     fn is_shared(&self, sender: &UnixSocket) -> bool {
@@ -289,7 +290,7 @@ impl UnixSocket {
             _ => !roomy(before) && roomy(inbox.charge()),
         };
         if crossed {
-            self.room.wake_all();
+            self.room.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
         }
     }
 

@@ -7,6 +7,7 @@ use abi::Errno;
 use abi::socket::MsgFlags;
 use alloc::boxed::Box;
 use net::{Common, Flag, RecvMsg, SendMsg};
+use vfs::PollEvents;
 
 impl UnixSocket {
     /// What goes along with a message: files, and credentials where either end wants them. Files in flight are counted.
@@ -54,7 +55,6 @@ impl UnixSocket {
             if broken() {
                 return progress(msg.src.done() - start, Errno::EPIPE);
             }
-            let was_empty = inbox.is_empty();
             let mut result = Ok(0);
             while msg.src.remaining() > 0 && inbox.charge() < sndbuf as usize && result.is_ok() {
                 result = inbox.append(msg.src, &mut attached);
@@ -62,7 +62,8 @@ impl UnixSocket {
             let empty = inbox.is_empty();
             peer.publish(&inbox);
             drop(inbox);
-            if was_empty && !empty {
+            // Also when there was something: each arrival is an event of its own (EPOLLET, SIGIO).
+            if !empty {
                 peer.readers.wake_sync();
             }
             let done = msg.src.done() - start;
@@ -116,7 +117,7 @@ impl UnixSocket {
                 let more = !inbox.is_empty();
                 drop(inbox);
                 if more {
-                    self.readers.wake_one();
+                    self.readers.wake_key(1, false, PollEvents::READABLE.passed_on());
                 }
             }
             let done = msg.dst.done() - start;

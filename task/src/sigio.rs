@@ -1,0 +1,200 @@
+//! Signal-driven I/O: `O_ASYNC` has a signal sent to the owner of an open file whenever it becomes ready.
+//!
+//! The file keeps a subscription to the wait queues that its `poll` names, so who did not ask for it pays nothing. The listener may
+//! neither look at the file nor send signals; it queues itself, and the queue is worked off by the thread that caused the event
+//! on its way to user mode (a write to one's own pipe has its signal before write(2) returns), or by a kernel thread if that one is
+//! busy or asleep.
+//!
+//! Lock order: `TURN` (sleeping) before anything `poll` and sending take; `QUEUE` is a leaf. Sources: fcntl(2), "Managing signals";
+//! sigaction(2), `SIGIO/SIGPOLL`.
+
+use crate::process::Process;
+use crate::signal::send::{send_process, send_task};
+use crate::task::Task;
+use crate::{tree, work};
+use abi::Errno;
+use abi::signal::{SigInfo, Signal, si};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use machine::sync::IrqLock;
+use sched::{Listener, Mutex, WaitQueue};
+use vfs::file::Owner;
+use vfs::poll::{PollEvents, PollTable};
+use vfs::{Cred, File, FileType};
+
+static QUEUE: IrqLock<VecDeque<Arc<Watch>>> = IrqLock::new(VecDeque::new());
+static QUEUED: WaitQueue = WaitQueue::new();
+/// Held while the queue is worked off: who finds it empty knows that its signals are sent.
+static TURN: Mutex<()> = Mutex::new(());
+static HAS_WORKER: AtomicBool = AtomicBool::new(false);
+
+/// `si_code` and `si_band`.
+type Reason = (i32, u64);
+const POLL_IN: Reason = (1, 0x41);
+const POLL_OUT: Reason = (2, 0x304);
+const POLL_HUP: Reason = (6, 0x18);
+
+/// A file that drives signals.
+struct Watch {
+    me: Weak<Watch>,
+    file: Weak<File>,
+    /// The descriptor `O_ASYNC` was set through: `si_fd`.
+    fd: i32,
+    /// Poll events that wakers named since the last look, and whether one named none.
+    keys: AtomicU32,
+    keyless: AtomicBool,
+    queued: AtomicBool,
+    hung_up: AtomicBool,
+}
+
+/// Starts or ends sending signals for `file`, if it is of a kind that does.
+pub fn drive(file: &Arc<File>, fd: i32, on: bool) {
+    if !on || file.ops().signals() == vfs::fileops::Signals::Never {
+        return file.set_watch(None);
+    }
+    start_worker();
+    let watch = Arc::new_cyclic(|me| Watch {
+        me: me.clone(),
+        file: Arc::downgrade(file),
+        fd,
+        keys: AtomicU32::new(0),
+        keyless: AtomicBool::new(false),
+        queued: AtomicBool::new(false),
+        hung_up: AtomicBool::new(false),
+    });
+    let mut table = Box::new(PollTable::with(watch.clone()));
+    let now = file.ops().poll(file, &mut table);
+    watch.hung_up.store(now.contains(PollEvents::HUP), Relaxed);
+    file.set_watch(Some(table));
+}
+
+fn start_worker() {
+    if HAS_WORKER.swap(true, AcqRel) {
+        return;
+    }
+    let body = || {
+        loop {
+            QUEUED.wait(|| (!QUEUE.lock().is_empty()).then_some(()));
+            send_queued();
+        }
+    };
+    match sched::spawn("sigio", None, Box::new(body)) {
+        Ok(thread) => thread.start(),
+        Err(_) => HAS_WORKER.store(false, Release), // the next caller tries again
+    }
+}
+
+/// Sends the signals of all events so far.
+pub(crate) fn send_queued() {
+    if !HAS_WORKER.load(Relaxed) {
+        return; // nobody ever asked
+    }
+    let _turn = TURN.lock();
+    loop {
+        let next = QUEUE.lock().pop_front();
+        let Some(watch) = next else { break };
+        watch.look();
+    }
+}
+
+impl Listener for Watch {
+    fn notify(&self, key: u64) -> bool {
+        if PollEvents::is_passed_on(key) {
+            return false;
+        }
+        self.keys.fetch_or(key as u32, AcqRel);
+        if key == 0 {
+            self.keyless.store(true, Release);
+        }
+        if !self.queued.swap(true, AcqRel)
+            && let Some(me) = self.me.upgrade()
+        {
+            QUEUE.lock().push_back(me);
+        }
+        if let Some(task) = crate::current() {
+            task.work.set(work::NOTE);
+        }
+        QUEUED.wake_one();
+        true
+    }
+}
+
+impl Watch {
+    /// Looks what happened to the file and tells its owner.
+    fn look(&self) {
+        self.queued.store(false, Release);
+        let keys = PollEvents::from_bits_truncate(self.keys.swap(0, AcqRel));
+        let keyless = self.keyless.swap(false, AcqRel);
+        let Some(file) = self.file.upgrade() else { return };
+        let now = file.ops().poll(&file, &mut PollTable::none());
+        let hung_up = now.contains(PollEvents::HUP);
+        let hangs_up = hung_up && !self.hung_up.swap(hung_up, Relaxed);
+        match file.path().dentry.kind() {
+            // The end that writes: there is room, or nobody to read.
+            FileType::Fifo if !file.is_readable() => self.tell(&file, POLL_OUT),
+            FileType::Fifo => self.tell(&file, POLL_IN),
+            FileType::Socket if hangs_up => self.tell(&file, POLL_HUP),
+            // A terminal that hung up is not the owner's any more.
+            FileType::CharDevice if hung_up => {}
+            _ => {
+                if (keyless || keys.intersects(PollEvents::READABLE)) && now.intersects(PollEvents::READABLE) {
+                    self.tell(&file, POLL_IN);
+                }
+                if file.path().dentry.kind() == FileType::Socket
+                    && keys.intersects(PollEvents::WRITABLE)
+                    && now.intersects(PollEvents::WRITABLE)
+                {
+                    self.tell(&file, POLL_OUT);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, file: &File, reason: Reason) {
+        let owner = file.owner();
+        if owner.pid < 0 {
+            let Some(group) = tree::find_group(owner.pid.saturating_neg()) else { return };
+            for member in group.members() {
+                self.send_to(&owner, &member, None, reason);
+            }
+        } else if owner.thread {
+            if let Some(task) = tree::find_task(owner.pid) {
+                self.send_to(&owner, task.process(), Some(&task), reason);
+            }
+        } else if let Some(process) = tree::find_process(owner.pid) {
+            self.send_to(&owner, &process, None, reason);
+        }
+    }
+
+    fn send_to(&self, owner: &Owner, process: &Arc<Process>, thread: Option<&Arc<Task>>, (code, band): Reason) {
+        let leader = process.leader();
+        let Some(target) = thread.or(leader.as_ref()) else { return };
+        if !may_send(owner, &target.cred()) {
+            return;
+        }
+        let send = |sig, info: SigInfo| match thread {
+            Some(task) => send_task(task, sig, &info),
+            None => send_process(process, sig, &info),
+        };
+        let chosen = Signal::from_raw(owner.signal).map_or(Err(Errno::EAGAIN), |sig| {
+            // Elsewhere the numbers of POLL_IN and its like mean something else.
+            let code = if sig != Signal::IO && has_own_codes(sig) { si::SIGIO } else { code };
+            send(sig, SigInfo::poll(sig, code, band, self.fd))
+        });
+        if chosen.is_err() {
+            // None was chosen, or its queue is full. A process that ends needs no notice.
+            let _ = send(Signal::IO, SigInfo::kernel(Signal::IO));
+        }
+    }
+}
+
+/// The rule of kill(2) without capabilities, for who made himself responsible with F_SETOWN.
+fn may_send(owner: &Owner, target: &Cred) -> bool {
+    owner.euid == 0 || [owner.euid, owner.uid].iter().any(|&id| id == target.suid || id == target.uid)
+}
+
+fn has_own_codes(sig: Signal) -> bool {
+    [Signal::ILL, Signal::FPE, Signal::SEGV, Signal::BUS, Signal::TRAP, Signal::CHLD, Signal::SYS].contains(&sig)
+}
