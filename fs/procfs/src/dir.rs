@@ -30,11 +30,12 @@ impl FileOps for OpenDir {
         let Some(pos) = emit_dots(f, pos, sink) else { return Ok(pos) };
         match &self.0.what {
             What::Root => {
-                let pos = fixed(root::ENTRIES.iter().map(|e| (e.name(), e.kind())), pos, sink);
-                if (pos as usize) < 2 + root::ENTRIES.len() {
+                let sb = self.0.base().sb();
+                let pos = fixed(root::entries(sb).map(|e| (e.name(), e.kind())), pos, sink);
+                if (pos as usize) < 2 + root::entries(sb).count() {
                     return Ok(pos);
                 }
-                Ok(root::list_processes(crate::ns_of(self.0.base().sb()), pos.max(NUMBERED), sink))
+                Ok(root::list_processes(sb, pos.max(NUMBERED), sink))
             }
             What::Dir(entries) => Ok(fixed(entries.iter().map(|e| (e.name(), e.kind())), pos, sink)),
             What::PidDir(subject, dir) => match dir {

@@ -4,13 +4,14 @@
 //! continue in the text that was made.
 
 use crate::node::{Node, What};
+use crate::pid::PidEntry;
 use crate::text::Text;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use mm::io::{Dst, Src};
-use vfs::{File, FileOps};
+use vfs::{Caller, File, FileOps};
 
 /// Longest text a file takes in one write.
 const MAX_WRITE: usize = 4096;
@@ -25,6 +26,18 @@ impl TextFile {
     /// Opens `node`.
     pub fn open(node: Arc<Node>) -> Arc<dyn FileOps> {
         Arc::new(TextFile { node, text: sched::Mutex::new(None) })
+    }
+    /// What a read of `room` bytes gets of `rest`: of a text of records no part of one, if the reader has room for a page.
+    fn whole_lines<'a>(&self, rest: &'a [u8], room: usize) -> &'a [u8] {
+        let lines = matches!(&self.node.what, What::PidText(_, entry) if entry.lines);
+        match rest.get(..room) {
+            Some(part) if lines && room >= machine::PAGE_SIZE => {
+                let end = part.iter().rposition(|b| *b == b'\n').map_or(room, |last| last + 1);
+                part.get(..end).unwrap_or(part)
+            }
+            Some(part) => part,
+            None => rest,
+        }
     }
     fn make(&self, f: &File) -> Result<Vec<u8>, Errno> {
         let mut text = Text::new();
@@ -48,8 +61,14 @@ impl FileOps for TextFile {
         }
         let text = slot.as_deref().unwrap_or_default();
         match usize::try_from(off).ok().and_then(|off| text.get(off..)) {
-            Some(rest) if !rest.is_empty() => dst.put(rest),
+            Some(rest) if !rest.is_empty() => dst.put(self.whole_lines(rest, dst.remaining())),
             _ => Ok(0),
+        }
+    }
+    fn ioctl(&self, f: &File, caller: &Caller<'_>, command: u32, arg: u64) -> Result<i64, Errno> {
+        match &self.node.what {
+            What::PidText(subject, PidEntry { ioctl: Some(ioctl), .. }) => ioctl(subject, f, caller, command, arg),
+            _ => Err(Errno::ENOTTY),
         }
     }
     fn write_at(&self, f: &File, src: &mut Src<'_>, _off: u64) -> Result<usize, Errno> {

@@ -2,6 +2,7 @@
 //!
 //! - [`root`] is the root directory's table, [`system`] its files, [`sysctl`] the tree `/proc/sys`, [`sysvipc`] what System V IPC shows;
 //! - [`pid`] is the directory of a process or thread, one module a group of its files;
+//! - [`options`] says what an instance shows, and to whom;
 //! - [`node`], [`dir`] and [`file`] are inodes, listings and open files; [`text`] builds texts.
 //!
 //! A file is a function that writes its text when it is read. Nothing is shown that the kernel does not know: files and lines
@@ -19,6 +20,7 @@ pub mod dir;
 pub mod file;
 pub mod log;
 pub mod node;
+mod options;
 pub mod pid;
 pub mod root;
 mod shown;
@@ -32,8 +34,10 @@ use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::fmt;
 use machine::sync::Once;
 use node::{Node, What};
+use options::{Asked, Options};
 use task::Task;
 use task::ns::PidNamespace;
 use vfs::ns::Namespace;
@@ -88,24 +92,48 @@ impl FsType for ProcType {
         true
     }
     fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        for (name, value) in vfs::parse_options(request.data) {
-            // Nothing is hidden from anybody, which is what these values ask for.
-            if !matches!((name, value), (b"hidepid", Some(b"0" | b"off")) | (b"gid", Some(_))) {
-                return Err(Errno::EINVAL);
-            }
-        }
-        let ns = current().map_or_else(|| PidNamespace::first().clone(), |me| me.pid_ns().clone());
+        let mut ns = current().map_or_else(|| PidNamespace::first().clone(), |me| me.pid_ns().clone());
+        let asked = Asked::parse(request.data, &mut |path| {
+            ns = named_ns(request, path)?;
+            Ok(())
+        })?;
         if !request.caller.cred.capable_in(&ns.owner(), Cap::SysAdmin) {
             return Err(Errno::EPERM);
         }
-        let sb = SuperBlock::new("proc", request.flags | SbFlags::REVALIDATE, Box::new(Proc { ns }));
+        let sb = SuperBlock::new(
+            "proc",
+            request.flags | SbFlags::REVALIDATE,
+            Box::new(Proc { ns, options: Options::new(&asked) }),
+        );
         Ok(Node::new(&sb, FileType::Directory.mode() | 0o555, What::Root))
     }
 }
 
-/// An instance: it shows the processes of the pid namespace it was mounted in, by the numbers they have there.
+/// The pid namespace whose file an option names: the caller's or one below it, which the caller could join.
+fn named_ns(request: &MountRequest<'_>, path: &[u8]) -> Result<Arc<PidNamespace>, Errno> {
+    let place = request.resolve(path)?;
+    let named = place.inode().namespace().cloned().ok_or(Errno::EINVAL)?;
+    let any: Arc<dyn Any + Send + Sync> = named;
+    let ns = any.downcast::<PidNamespace>().map_err(|_| Errno::EINVAL)?;
+    if !request.caller.cred.capable_in(&ns.owner(), Cap::SysAdmin) {
+        return Err(Errno::EPERM);
+    }
+    match current() {
+        Some(me) if !ns.is_in(me.pid_ns()) => Err(Errno::EINVAL),
+        _ => Ok(ns),
+    }
+}
+
+/// An instance: it shows the processes of one pid namespace, by the numbers they have there.
 struct Proc {
     ns: Arc<PidNamespace>,
+    options: Options,
+}
+
+/// The options of an instance.
+pub(crate) fn options_of(sb: &SuperBlock) -> Option<&Options> {
+    let ops: &dyn Any = sb.ops();
+    ops.downcast_ref::<Proc>().map(|proc| &proc.options)
 }
 
 /// The pid namespace that an instance shows.
@@ -117,5 +145,11 @@ pub(crate) fn ns_of(sb: &SuperBlock) -> &Arc<PidNamespace> {
 impl SuperOps for Proc {
     fn statfs(&self) -> Result<StatFs, Errno> {
         Ok(StatFs { magic: PROC_SUPER_MAGIC, bsize: 4096, namelen: 255, ..StatFs::default() })
+    }
+    fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.options.show(out)
+    }
+    fn remount(&self, _: SbFlags, data: &[u8]) -> Result<(), Errno> {
+        self.options.change(&Asked::parse(data, &mut |_| Err(Errno::EBUSY))?)
     }
 }

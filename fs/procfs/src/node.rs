@@ -5,6 +5,7 @@
 
 use crate::dir::OpenDir;
 use crate::file::TextFile;
+use crate::options::{Options, hide};
 use crate::pid::{self, Link, PidDir, PidEntry, Subject};
 use crate::root::{self, Entry};
 use abi::Errno;
@@ -55,6 +56,9 @@ impl Node {
             self.base.apply(&SetAttr { uid: Some(uid), gid: Some(gid), ..SetAttr::default() });
         }
     }
+    fn options(&self) -> Option<&Options> {
+        crate::options_of(self.base.sb())
+    }
     fn subject(&self) -> Option<&Arc<Subject>> {
         match &self.what {
             What::PidDir(subject, _) | What::PidText(subject, _) | What::PidLink(subject, _) => Some(subject),
@@ -84,10 +88,20 @@ impl Inode for Node {
         if set.mode.is_some() || set.uid.is_some() || set.gid.is_some() { Err(Errno::EPERM) } else { Ok(()) }
     }
     fn attr(&self) -> Result<Attr, Errno> {
+        if let (What::PidDir(subject, _) | What::PidText(subject, _), Some(options)) = (&self.what, self.options())
+            && !options.shows(subject, hide::INVISIBLE)
+        {
+            return Err(Errno::ENOENT);
+        }
         self.follow_owner();
         Ok(self.base.attr_with(0, 0))
     }
     fn permission(&self, cred: &Cred, mask: u32) -> Result<(), Errno> {
+        if let (What::PidDir(subject, PidDir::Process), Some(options)) = (&self.what, self.options())
+            && !options.shows(subject, hide::NO_ACCESS)
+        {
+            return Err(options.refusal());
+        }
         // What everybody may do needs no look at the process.
         if mask & !(self.base.mode() & 7) == 0 {
             return Ok(());
@@ -99,6 +113,7 @@ impl Inode for Node {
         match (&self.what, self.subject()) {
             (_, None) => true,
             (What::PidLink(_, Link::Fd(fd)), Some(subject)) => subject.has_fd(*fd),
+            (What::PidLink(_, Link::Mapped(start, end)), Some(subject)) => subject.maps_file(*start, *end),
             (_, Some(subject)) => subject.is_alive(),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::dir::{NUMBERED, decimal, number};
 use crate::node::{self, Node, What};
+use crate::options::hide;
 use crate::pid::{self, PidDir, Subject};
 use crate::text::Text;
 use crate::{log, shown, sysctl, sysrq, system};
@@ -101,9 +102,15 @@ pub static ENTRIES: &[Entry] = &[
     Entry::read("vmstat", system::vmstat),
 ];
 
+/// The fixed entries that an instance shows: with `subset=pid` those that lead to processes.
+pub fn entries(sb: &SuperBlock) -> impl Iterator<Item = &'static Entry> + use<> {
+    let only = crate::options_of(sb).is_some_and(|options| options.only_processes);
+    ENTRIES.iter().filter(move |entry| !only || matches!(entry.name(), "self" | "thread-self"))
+}
+
 /// Finds an entry of the root directory.
 pub fn lookup(sb: &Arc<SuperBlock>, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
-    if let Some(entry) = ENTRIES.iter().find(|entry| entry.name().as_bytes() == name) {
+    if let Some(entry) = entries(sb).find(|entry| entry.name().as_bytes() == name) {
         return Ok(node::from_entry(sb, entry));
     }
     // Threads are found under their own number too, though they are not listed.
@@ -111,17 +118,25 @@ pub fn lookup(sb: &Arc<SuperBlock>, name: &[u8]) -> Result<Arc<dyn Inode>, Errno
     let ns = crate::ns_of(sb);
     let process = ns.find_process(tid).or_else(|| ns.find_task(tid).map(|t| t.process().clone()));
     let process = process.ok_or(Errno::ENOENT)?;
-    shown::note(&process, sb, tid);
     let subject = Subject::of_process(&process, ns);
+    if crate::options_of(sb).is_some_and(|options| !options.finds(&subject)) {
+        return Err(Errno::ENOENT);
+    }
+    shown::note(&process, sb, tid);
     Ok(Node::new(sb, FileType::Directory.mode() | 0o555, What::PidDir(Arc::new(subject), PidDir::Process)))
 }
 
 /// Lists processes; the position of process `n` is `NUMBERED + n`.
-pub fn list_processes(ns: &PidNamespace, pos: u64, sink: &mut dyn DirSink) -> u64 {
+pub fn list_processes(sb: &SuperBlock, pos: u64, sink: &mut dyn DirSink) -> u64 {
+    let (ns, options) = (crate::ns_of(sb), crate::options_of(sb));
     let mut at = pos;
-    while let Some((pid, _)) = i32::try_from(at - NUMBERED).ok().and_then(|from| ns.next_process(from)) {
+    while let Some((pid, process)) = i32::try_from(at - NUMBERED).ok().and_then(|from| ns.next_process(from)) {
         let pid = pid as u64;
         at = NUMBERED + pid;
+        if options.is_some_and(|o| o.hides() && !o.shows(&Subject::of_process(&process, ns), hide::INVISIBLE)) {
+            at += 1;
+            continue;
+        }
         let mut buf = [0; 20];
         let name = decimal(pid, &mut buf);
         if !sink.entry(at + 1, pid::dir_ino(pid), FileType::Directory, name) {

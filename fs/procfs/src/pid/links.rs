@@ -1,6 +1,6 @@
 //! Magic links: they lead to objects, not to names.
 
-use super::Subject;
+use super::{Subject, map_files};
 use abi::Errno;
 use alloc::sync::Arc;
 use task::ns::{self, Which, nsfs};
@@ -17,6 +17,8 @@ pub enum Link {
     Exe,
     /// An open file.
     Fd(i32),
+    /// The file that the area between two addresses shows.
+    Mapped(u64, u64),
     /// A namespace.
     Ns(Which),
 }
@@ -28,11 +30,15 @@ impl Link {
             Link::Root => Ok(subject.task()?.fs().ok_or(Errno::ENOENT)?.dirs().root.clone()),
             Link::Exe => Ok(subject.process()?.exe().ok_or(Errno::ENOENT)?.path().clone()),
             Link::Ns(which) => Ok(nsfs::path_of(ns::of_task(&*subject.task()?, *which).ok_or(Errno::ENOENT)?)),
+            Link::Mapped(start, end) => Ok(map_files::file(subject, *start, *end)?.path().clone()),
             Link::Fd(fd) => Ok(subject.file(*fd)?.path().clone()),
         }
     }
     /// Where following the link leads.
     pub fn place(&self, subject: &Subject, cred: &Cred) -> Result<Path, Errno> {
+        if matches!(self, Link::Mapped(..)) {
+            map_files::may_follow(cred)?;
+        }
         subject.may_trace(cred)?;
         self.path(subject)
     }

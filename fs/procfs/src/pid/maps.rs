@@ -40,16 +40,23 @@ fn line(out: &mut Text, vma: &VmaInfo<'_>) {
         // One space at least stands before the name, whatever its column.
         out.pad(' ', NAME_COLUMN.saturating_sub(width));
     }
-    match &vma.name {
+    name(out, &vma.name, true);
+    out.ch('\n');
+}
+
+/// What an area is called; the path of a file with line ends escaped if asked.
+pub fn name(out: &mut Text, name: &VmaName<'_>, escape: bool) {
+    match name {
         VmaName::None => {}
-        VmaName::File(file) => path(out, &***file),
+        VmaName::File(file) if escape => path(out, &***file),
+        // A text never refuses what is written to it.
+        VmaName::File(file) => drop(file.path(out)),
         VmaName::Heap => drop(out.str("[heap]")),
         VmaName::Stack => drop(out.str("[stack]")),
         VmaName::Special(name) => drop(out.str(name)),
         VmaName::Private(name) => drop(out.str("[anon:").bytes(name).ch(']')),
         VmaName::Shared(name) => drop(out.str("[anon_shmem:").bytes(name).ch(']')),
     }
-    out.ch('\n');
 }
 
 /// The path with line ends escaped, as Linux does.
@@ -62,11 +69,13 @@ fn path(out: &mut Text, file: &dyn MappedFile) {
     }
 }
 
-fn major(dev: u64) -> u64 {
+/// The major number in a device number as programs see it.
+pub fn major(dev: u64) -> u64 {
     dev >> 8 & 0xfff
 }
 
-fn minor(dev: u64) -> u64 {
+/// The minor number in a device number as programs see it.
+pub fn minor(dev: u64) -> u64 {
     dev & 0xff | dev >> 12 & 0xf_ff00
 }
 

@@ -7,9 +7,11 @@ mod idmap;
 mod ids;
 mod limits;
 mod links;
+mod map_files;
 mod maps;
 mod memory;
 mod mounts;
+mod query;
 mod stat;
 mod status;
 mod timens;
@@ -26,7 +28,7 @@ use task::access::{Creds, Mode, check};
 use task::ns::PidNamespace;
 use task::process::Life;
 use task::{Process, Task, ns, tree};
-use vfs::{Cred, DirSink, File, FileOps, FileType, Inode, SuperBlock};
+use vfs::{Caller, Cred, DirSink, File, FileOps, FileType, Inode, SuperBlock};
 
 /// Which directory of a subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +45,15 @@ pub enum PidDir {
     FdInfos,
     /// `ns`.
     Namespaces,
+    /// `map_files`.
+    MapFiles,
+}
+
+impl PidDir {
+    /// The directories of threads have it too.
+    fn is_in_threads(self) -> bool {
+        !matches!(self, PidDir::Tasks | PidDir::MapFiles)
+    }
 }
 
 /// Who may open a file.
@@ -58,6 +69,8 @@ pub enum Guard {
 pub type Show = fn(&Subject, &File, &mut Text) -> Result<(), Errno>;
 /// Takes what is written to a file.
 pub type Store = fn(&Subject, &File, &[u8]) -> Result<(), Errno>;
+/// A command for an open text file.
+pub type Ioctl = fn(&Subject, &File, &Caller<'_>, u32, u64) -> Result<i64, Errno>;
 /// Opens a file that is no text.
 pub type Open = fn(&Arc<Subject>, OpenFlags) -> Result<Arc<dyn FileOps>, Errno>;
 
@@ -74,18 +87,26 @@ pub struct PidEntry {
     pub store: Option<Store>,
     /// Opens a file that is no text.
     pub open: Option<Open>,
+    /// Takes commands.
+    pub ioctl: Option<Ioctl>,
+    /// Its lines are records: a read of a page or more ends with one.
+    pub lines: bool,
 }
 
 const fn read(name: &'static str, mode: u32, guard: Guard, show: Show) -> PidEntry {
-    PidEntry { name, mode, guard, whole_only: false, show, store: None, open: None }
+    PidEntry { name, mode, guard, whole_only: false, show, store: None, open: None, ioctl: None, lines: false }
 }
 
 const fn write(name: &'static str, mode: u32, show: Show, store: Store) -> PidEntry {
-    PidEntry { name, mode, guard: Guard::None, whole_only: false, show, store: Some(store), open: None }
+    PidEntry { store: Some(store), ..read(name, mode, Guard::None, show) }
 }
 
 const fn opened(name: &'static str, mode: u32, guard: Guard, open: Open) -> PidEntry {
-    PidEntry { name, mode, guard, whole_only: false, show: |_, _, _| Err(Errno::EIO), store: None, open: Some(open) }
+    PidEntry { open: Some(open), ..read(name, mode, guard, |_, _, _| Err(Errno::EIO)) }
+}
+
+const fn lines(entry: PidEntry) -> PidEntry {
+    PidEntry { lines: true, ..entry }
 }
 
 const fn whole(entry: PidEntry) -> PidEntry {
@@ -103,10 +124,10 @@ static ENTRIES: &[PidEntry] = &[
     read("environ", 0o400, Guard::Trace, memory::environ),
     opened("gid_map", 0o644, Guard::None, idmap::open_gid_map),
     read("limits", 0o444, Guard::None, limits::limits),
-    read("maps", 0o444, Guard::Trace, maps::maps),
+    PidEntry { ioctl: Some(query::ioctl), ..lines(read("maps", 0o444, Guard::Trace, maps::maps)) },
     opened("mem", 0o600, Guard::Trace, memory::open_mem),
-    read("mountinfo", 0o444, Guard::None, mounts::mountinfo),
-    read("mounts", 0o444, Guard::None, mounts::mounts),
+    lines(read("mountinfo", 0o444, Guard::None, mounts::mountinfo)),
+    lines(read("mounts", 0o444, Guard::None, mounts::mounts)),
     whole(read("mountstats", 0o400, Guard::None, mounts::mountstats)),
     read("oom_score", 0o444, Guard::None, ids::oom_score),
     write("oom_score_adj", 0o644, ids::oom_score_adj, ids::set_oom_score_adj),
@@ -128,9 +149,10 @@ static FDINFO: PidEntry = read("", 0o400, Guard::None, fd::fdinfo);
 
 /// Magic links and directories, by name.
 const LINKS: [(&str, Link); 3] = [("cwd", Link::Cwd), ("exe", Link::Exe), ("root", Link::Root)];
-const DIRS: [(&str, PidDir, u32); 4] = [
+const DIRS: [(&str, PidDir, u32); 5] = [
     ("fd", PidDir::Fds, 0o500),
     ("fdinfo", PidDir::FdInfos, 0o555),
+    ("map_files", PidDir::MapFiles, 0o500),
     ("ns", PidDir::Namespaces, 0o511),
     ("task", PidDir::Tasks, 0o555),
 ];
@@ -191,6 +213,10 @@ impl Subject {
     pub fn has_fd(&self, fd: i32) -> bool {
         self.file(fd).is_ok()
     }
+    /// An area with these bounds shows a file.
+    pub fn maps_file(&self, start: u64, end: u64) -> bool {
+        map_files::file(self, start, end).is_ok()
+    }
     /// The open file behind a descriptor.
     fn file(&self, fd: i32) -> Result<Arc<File>, Errno> {
         self.task()?.files().ok_or(Errno::ENOENT)?.get_any(fd).map_err(|_| Errno::ENOENT)
@@ -236,7 +262,7 @@ pub fn process_of(file: &File) -> Option<Result<Arc<Process>, Errno>> {
 /// Names and types of the fixed entries of a process's or thread's directory.
 pub fn entries(dir: PidDir) -> impl Iterator<Item = (&'static str, FileType)> {
     let files = ENTRIES.iter().filter(move |e| dir == PidDir::Process || !e.whole_only);
-    let dirs = DIRS.iter().filter(move |d| dir == PidDir::Process || d.1 != PidDir::Tasks);
+    let dirs = DIRS.iter().filter(move |d| dir == PidDir::Process || d.1.is_in_threads());
     files
         .map(|e| (e.name, FileType::Regular))
         .chain(dirs.map(|d| (d.0, FileType::Directory)))
@@ -269,6 +295,14 @@ pub fn lookup(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &
             let (_, which) = ns::LINKS.iter().find(|l| l.0.as_bytes() == name).ok_or(Errno::ENOENT)?;
             Ok(Node::new(sb, FileType::Symlink.mode() | 0o777, What::PidLink(subject.clone(), Link::Ns(*which))))
         }
+        PidDir::MapFiles => {
+            let (start, end) = map_files::bounds(name).ok_or(Errno::ENOENT)?;
+            let me = crate::current().ok_or(Errno::ESRCH)?;
+            subject.may_trace(&me.cred())?;
+            let mode = map_files::link_mode(&*map_files::file(subject, start, end)?);
+            let link = What::PidLink(subject.clone(), Link::Mapped(start, end));
+            Ok(Node::new(sb, FileType::Symlink.mode() | mode, link))
+        }
         PidDir::FdInfos => {
             let fd = number(name).ok_or(Errno::ENOENT)?;
             subject.file(fd)?;
@@ -286,13 +320,16 @@ fn fixed(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &[u8])
     if let Some((_, link)) = LINKS.iter().find(|l| l.0.as_bytes() == name) {
         return Ok(Node::new(sb, FileType::Symlink.mode() | 0o777, What::PidLink(subject.clone(), *link)));
     }
-    let found = DIRS.iter().find(|d| d.0.as_bytes() == name && (whole || d.1 != PidDir::Tasks));
+    let found = DIRS.iter().find(|d| d.0.as_bytes() == name && (whole || d.1.is_in_threads()));
     let (_, dir, mode) = found.ok_or(Errno::ENOENT)?;
     Ok(Node::new(sb, FileType::Directory.mode() | mode, What::PidDir(subject.clone(), *dir)))
 }
 
 /// Lists threads or descriptors from position `pos` on; number `n` has position `NUMBERED + n`.
 pub fn list(subject: &Arc<Subject>, dir: PidDir, pos: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {
+    if dir == PidDir::MapFiles {
+        return map_files::list(subject, pos, sink);
+    }
     let from = pos - NUMBERED;
     let mut buf = [0; 20];
     let mut at = pos;
