@@ -1,12 +1,13 @@
-//! Extended state in the layouts that tracers and core dumps use: the FXSAVE area, and the XSAVE area with the mask of enabled
+//! Registers in the layouts that tracers and core dumps use: `struct user_regs_struct`, the FXSAVE area, and the XSAVE area with the mask of enabled
 //! components in its software-reserved bytes (`linux/elf.h`, NT_PRFPREG and NT_X86_XSTATE).
 //!
 //! The machine's image is the one of signal frames: the same area with its own software-reserved words and a magic word behind.
 
 use crate::Cx;
 use abi::Errno;
+use abi::ptrace::{USER_CS, USER_SS, UserRegs};
 use alloc::vec::Vec;
-use machine::user::UserCtx;
+use machine::user::{Regs, UserCtx};
 
 /// Bytes of the FXSAVE area.
 const FX: usize = 512;
@@ -89,5 +90,35 @@ impl Xstate {
             overlay(image.get_mut(FX..).unwrap_or_default(), tail);
         }
         cx.user.set_xstate(Some(&image)).map_err(|_| Errno::EINVAL)
+    }
+}
+
+/// Registers and segment bases (FS, GS) in the form that tracers and cores know. Selectors are those of the one flat set of segments.
+pub fn user_regs(r: &Regs, bases: [u64; 2]) -> UserRegs {
+    UserRegs {
+        r15: r.r15,
+        r14: r.r14,
+        r13: r.r13,
+        r12: r.r12,
+        rbp: r.rbp,
+        rbx: r.rbx,
+        r11: r.r11,
+        r10: r.r10,
+        r9: r.r9,
+        r8: r.r8,
+        rax: r.rax,
+        rcx: r.rcx,
+        rdx: r.rdx,
+        rsi: r.rsi,
+        rdi: r.rdi,
+        orig_rax: r.orig_rax,
+        rip: r.rip,
+        cs: USER_CS,
+        eflags: r.eflags,
+        rsp: r.rsp,
+        ss: USER_SS,
+        fs_base: bases[0],
+        gs_base: bases[1],
+        ..UserRegs::default()
     }
 }

@@ -2,10 +2,11 @@
 
 use abi::Errno;
 use abi::prctl::{ARCH_GET_FS, ARCH_GET_GS, ARCH_SET_FS, ARCH_SET_GS};
-use abi::ptrace::{USER_CS, USER_DEBUGREG, USER_SIZE, USER_SS, UserRegs};
+use abi::ptrace::{USER_DEBUGREG, USER_SIZE, UserRegs};
 use machine::user::Regs;
 use machine::{USER_MAX, VirtAddr};
 use mm::UserPtr;
+use task::regset::user_regs;
 use task::trace::control::in_stop;
 use task::trace::{State, step};
 use task::{Cx, Task};
@@ -17,33 +18,8 @@ pub const SIZE: u64 = size_of::<UserRegs>() as u64;
 /// What the tracer sees.
 fn show(state: &State) -> Option<UserRegs> {
     let stop = state.stop.as_ref()?;
-    let r = &stop.regs;
-    Some(UserRegs {
-        r15: r.r15,
-        r14: r.r14,
-        r13: r.r13,
-        r12: r.r12,
-        rbp: r.rbp,
-        rbx: r.rbx,
-        r11: r.r11,
-        r10: r.r10,
-        r9: r.r9,
-        r8: r.r8,
-        rax: r.rax,
-        rcx: r.rcx,
-        rdx: r.rdx,
-        rsi: r.rsi,
-        rdi: r.rdi,
-        orig_rax: r.orig_rax,
-        rip: r.rip,
-        cs: USER_CS,
-        eflags: step::shown_flags(r.eflags, state.forces_tf()),
-        rsp: r.rsp,
-        ss: USER_SS,
-        fs_base: stop.bases[0],
-        gs_base: stop.bases[1],
-        ..UserRegs::default()
-    })
+    let eflags = step::shown_flags(stop.regs.eflags, state.forces_tf());
+    Some(UserRegs { eflags, ..user_regs(&stop.regs, stop.bases) })
 }
 
 /// Takes over what the tracer has changed. Selectors cannot be: programs have one flat set of segments.

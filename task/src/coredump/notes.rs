@@ -1,9 +1,9 @@
 //! The notes of a core file: what each thread was doing, and what the process was. Sources: `linux/elfcore.h`, `linux/elf.h`,
 //! core(5).
 
-use crate::regset::{FpRegs, Xstate};
+use crate::regset::{FpRegs, Xstate, user_regs};
 use crate::{Cx, Process, Task};
-use abi::ptrace::{NT_PRFPREG, NT_PRSTATUS, NT_X86_XSTATE, USER_CS, USER_SS, UserRegs};
+use abi::ptrace::{NT_PRFPREG, NT_PRSTATUS, NT_X86_XSTATE, UserRegs};
 use abi::signal::{SIGINFO_SIZE, SigInfo};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -95,33 +95,7 @@ fn ids(task: &Task) -> [i32; 4] {
 pub(crate) fn of_thread(cx: &mut Cx, signal: i32) -> ThreadNotes {
     cx.user.sync_bases();
     let task = cx.task.clone();
-    let r = &cx.user.regs;
-    let regs = UserRegs {
-        r15: r.r15,
-        r14: r.r14,
-        r13: r.r13,
-        r12: r.r12,
-        rbp: r.rbp,
-        rbx: r.rbx,
-        r11: r.r11,
-        r10: r.r10,
-        r9: r.r9,
-        r8: r.r8,
-        rax: r.rax,
-        rcx: r.rcx,
-        rdx: r.rdx,
-        rsi: r.rsi,
-        rdi: r.rdi,
-        orig_rax: r.orig_rax,
-        rip: r.rip,
-        cs: USER_CS,
-        eflags: r.eflags,
-        rsp: r.rsp,
-        ss: USER_SS,
-        fs_base: cx.user.fs_base,
-        gs_base: cx.user.gs_base,
-        ..UserRegs::default()
-    };
+    let regs = user_regs(&cx.user.regs, [cx.user.fs_base, cx.user.gs_base]);
     let (own, children) = (task.sum(), task.process().children_sum());
     let status = PrStatus {
         signo: signal,
@@ -134,7 +108,7 @@ pub(crate) fn of_thread(cx: &mut Cx, signal: i32) -> ThreadNotes {
         fpvalid: 1,
         ..PrStatus::new_zeroed()
     };
-    let (ip, sp) = (r.rip, r.rsp);
+    let (ip, sp) = (regs.rip, regs.rsp);
     // Without memory for it the extended state is left out.
     let fp = FpRegs::get(cx).unwrap_or_default();
     let xstate = Xstate::get(cx).unwrap_or_default();
