@@ -8,6 +8,7 @@
 use crate::addr::{Pfn, VirtAddr};
 use crate::imp;
 use crate::mem::{Frame, OutOfFrames};
+use core::ops::ControlFlow;
 
 /// Rights of a user mapping. Readable is implied (x86 has no write-only or exec-only pages without keys).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,6 +28,19 @@ pub struct CopyFault {
     pub addr: VirtAddr,
     /// The access was a store.
     pub write: bool,
+}
+
+/// A page that a space maps, for who reports on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapped {
+    /// Page number of its address.
+    pub page: u64,
+    /// The frame.
+    pub pfn: Pfn,
+    /// Owners of the frame, this translation among them.
+    pub refs: u32,
+    /// Touched through this translation since it was made or [`AddressSpace::forget_accesses`].
+    pub accessed: bool,
 }
 
 /// One user address space (on `pc`: a root page table).
@@ -62,6 +76,15 @@ impl AddressSpace {
     /// What is mapped at `va`.
     pub fn query(&self, va: VirtAddr) -> Option<(Pfn, Prot)> {
         self.0.query(va)
+    }
+    /// Calls `f` for each page mapped in `pages` pages from `va`, in order, until it says stop. The space is locked meanwhile: `f` must
+    /// be short and must not use it.
+    pub fn each_mapped(&self, va: VirtAddr, pages: u64, f: &mut dyn FnMut(Mapped) -> ControlFlow<()>) {
+        self.0.each_mapped(va, pages, f)
+    }
+    /// Forgets that the pages mapped in the range were touched; takes effect at `commit`.
+    pub fn forget_accesses(&self, va: VirtAddr, pages: u64) {
+        self.0.forget_accesses(va, pages)
     }
     /// Moves mappings of `pages` pages from `from` to `to` (mremap); the old range is unmapped at `commit`.
     pub fn move_range(&self, from: VirtAddr, to: VirtAddr, pages: u64) -> Result<(), OutOfFrames> {

@@ -1,7 +1,8 @@
 //! Open files whose contents are made when they are read.
 //!
 //! The text is made at the first read and at every read from offset 0, as by Linux's sequence files; reads further on
-//! continue in the text that was made.
+//! continue in the text that was made. Of a file of records ([`PidEntry::records`]) only the part that is read is made: a page of whole
+//! records, or one that is longer.
 
 use crate::node::{Node, What};
 use crate::pid::PidEntry;
@@ -19,13 +20,22 @@ const MAX_WRITE: usize = 4096;
 /// An open text file.
 pub struct TextFile {
     node: Arc<Node>,
-    text: sched::Mutex<Option<Vec<u8>>>,
+    made: sched::Mutex<Option<Made>>,
+}
+
+/// The part of the text that was made last.
+struct Made {
+    /// Where it starts in the file.
+    at: u64,
+    text: Vec<u8>,
+    /// The position of the record after it.
+    next: Option<u64>,
 }
 
 impl TextFile {
     /// Opens `node`.
     pub fn open(node: Arc<Node>) -> Arc<dyn FileOps> {
-        Arc::new(TextFile { node, text: sched::Mutex::new(None) })
+        Arc::new(TextFile { node, made: sched::Mutex::new(None) })
     }
     /// What a read of `room` bytes gets of `rest`: of a text of records no part of one, if the reader has room for a page.
     fn whole_lines<'a>(&self, rest: &'a [u8], room: usize) -> &'a [u8] {
@@ -39,14 +49,19 @@ impl TextFile {
             None => rest,
         }
     }
-    fn make(&self, f: &File) -> Result<Vec<u8>, Errno> {
+    /// The text, or the part of it that starts with the record at `position`, which is at byte `at`.
+    fn make(&self, f: &File, at: u64, position: u64) -> Result<Made, Errno> {
         let mut text = Text::new();
+        let mut next = None;
         match &self.node.what {
             What::Text(entry) => (entry.show)(&mut text)?,
+            What::PidText(subject, PidEntry { records: Some(records), .. }) => {
+                next = records(subject, position, &mut text)?;
+            }
             What::PidText(subject, entry) => (entry.show)(subject, f, &mut text)?,
             _ => return Err(Errno::EIO),
         }
-        text.finish()
+        Ok(Made { at, text: text.finish()?, next })
     }
 }
 
@@ -55,12 +70,20 @@ impl FileOps for TextFile {
         self
     }
     fn read_at(&self, f: &File, dst: &mut Dst<'_>, off: u64) -> Result<usize, Errno> {
-        let mut slot = self.text.lock();
-        if off == 0 || slot.is_none() {
-            *slot = Some(self.make(f)?);
+        let mut slot = self.made.lock();
+        let mut made = match slot.take().filter(|made| off != 0 && made.at <= off) {
+            Some(made) => made,
+            None => self.make(f, 0, 0)?,
+        };
+        while let Some(next) = made.next {
+            let end = made.at + made.text.len() as u64;
+            if off < end {
+                break;
+            }
+            made = self.make(f, end, next)?;
         }
-        let text = slot.as_deref().unwrap_or_default();
-        match usize::try_from(off).ok().and_then(|off| text.get(off..)) {
+        let made = slot.insert(made);
+        match usize::try_from(off - made.at).ok().and_then(|off| made.text.get(off..)) {
             Some(rest) if !rest.is_empty() => dst.put(self.whole_lines(rest, dst.remaining())),
             _ => Ok(0),
         }

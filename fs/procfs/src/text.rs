@@ -33,6 +33,10 @@ impl Text {
     pub fn position(&self) -> usize {
         self.at
     }
+    /// Takes back what was written after a position.
+    pub fn truncate(&mut self, to: usize) {
+        self.at = self.at.min(to);
+    }
     #[inline(never)]
     fn grow(&mut self, more: usize) {
         let more = more.max(self.buf.len());

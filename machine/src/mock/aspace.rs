@@ -2,8 +2,9 @@
 
 use super::mem::RawFrame;
 use crate::addr::{PAGE_SIZE, Pfn, USER_MAX, VirtAddr};
-use crate::aspace::{AddressSpace, CopyFault, Prot};
+use crate::aspace::{AddressSpace, CopyFault, Mapped, Prot};
 use crate::mem::{Frame, OutOfFrames};
+use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -60,6 +61,14 @@ impl RawSpace {
     pub fn query(&self, va: VirtAddr) -> Option<(Pfn, Prot)> {
         self.pages().get(&va.page()).map(|(f, p)| (f.pfn(), *p))
     }
+    pub fn each_mapped(&self, va: VirtAddr, pages: u64, f: &mut dyn FnMut(Mapped) -> ControlFlow<()>) {
+        for (page, (frame, _)) in self.pages().range(va.page()..va.page().saturating_add(pages)) {
+            if f(Mapped { page: *page, pfn: frame.pfn(), refs: frame.refs(), accessed: true }).is_break() {
+                return;
+            }
+        }
+    }
+    pub fn forget_accesses(&self, _va: VirtAddr, _pages: u64) {}
     pub fn move_range(&self, from: VirtAddr, to: VirtAddr, pages: u64) -> Result<(), OutOfFrames> {
         let mut map = self.pages();
         for i in 0..pages {

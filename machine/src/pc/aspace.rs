@@ -20,8 +20,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Accessed and dirty, set from the start: nothing looks at them, and the CPU need not.
-const AD: u64 = 0x60;
+/// Accessed: a page is mapped because it is about to be used, so the CPU need not set it.
+pub(super) const ACCESSED: u64 = 0x20;
+/// Accessed and dirty, set from the start; nothing looks at the latter.
+const AD: u64 = 0x40 | ACCESSED;
 /// Pending entry is a table.
 pub(super) const TABLE: u32 = 1 << 31;
 pub(super) const PENDING: usize = 60;

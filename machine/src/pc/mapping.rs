@@ -2,12 +2,12 @@
 //!
 //! All run under the space's lock; what they remove or narrow goes to the pending list (see `aspace`).
 
-use super::aspace::{RawSpace, TABLE, clip, kernel_half, leaf, pfn_of};
-use super::mem::RawFrame;
+use super::aspace::{ACCESSED, RawSpace, TABLE, clip, kernel_half, leaf, pfn_of};
+use super::mem::{self, RawFrame};
 use super::paging::{NX, P, W};
 use super::tables::Table;
-use crate::addr::{USER_MAX, VirtAddr};
-use crate::aspace::Prot;
+use crate::addr::{Pfn, USER_MAX, VirtAddr};
+use crate::aspace::{Mapped, Prot};
 use crate::mem::{Frame, OutOfFrames};
 use core::ops::ControlFlow;
 
@@ -209,6 +209,29 @@ impl RawSpace {
 
     pub fn write_protect(&self, va: VirtAddr, pages: u64) {
         self.change(va, pages, |old| old & !W);
+    }
+
+    pub fn each_mapped(&self, va: VirtAddr, pages: u64, f: &mut dyn FnMut(Mapped) -> ControlFlow<()>) {
+        let _guard = self.pending.lock();
+        let _ = self.each_table(clip(va, pages), |base, table, first, last| {
+            table.try_each(first, last, |i, e| {
+                let refs = mem::meta(pfn_of(e)).map_or(0, mem::Meta::state);
+                f(Mapped { page: base + i, pfn: Pfn(pfn_of(e)), refs, accessed: e & ACCESSED != 0 })
+            })
+        });
+    }
+
+    pub fn forget_accesses(&self, va: VirtAddr, pages: u64) {
+        let mut guard = self.pending.lock();
+        let _ = self.each_table(clip(va, pages), |base, table, first, last| {
+            table.each(first, last, |i, old| {
+                if old & ACCESSED != 0 {
+                    table.set(i, old & !ACCESSED);
+                    guard.touch(base + i, base + i + 1);
+                }
+            });
+            ControlFlow::Continue(())
+        });
     }
 
     pub fn move_range(&self, from: VirtAddr, to: VirtAddr, pages: u64) -> Result<(), OutOfFrames> {

@@ -164,6 +164,10 @@ impl PageCache {
     pub fn contains(&self, index: u64) -> bool {
         self.tree.lock().pages.get(index).is_some()
     }
+    /// The page is here and has no other home, or one that is older.
+    pub fn is_dirty(&self, index: u64) -> bool {
+        self.tree.lock().pages.get(index).is_some_and(|slot| slot.dirty || self.backing.is_none())
+    }
     /// Fills `out` with the pages from `first` that are here. The range may not cross a multiple of 64 pages (what is past it
     /// is left out).
     pub fn find_run(&self, first: u64, out: &mut [Option<Frame>]) {

@@ -18,7 +18,7 @@ use abi::Errno;
 use core::slice::from_ref;
 use machine::mem::{Frame, OutOfFrames};
 use machine::sync::Once;
-use machine::{PAGE_SIZE, USER_MAX, VirtAddr, aspace};
+use machine::{PAGE_SIZE, Pfn, USER_MAX, VirtAddr, aspace};
 
 /// Pages mapped together around a fault on a file.
 const AROUND: usize = 16;
@@ -32,6 +32,11 @@ fn zero_page() -> Result<&'static Frame, FaultError> {
     }
     let _ = ZERO.set(frames::alloc_zeroed()?);
     ZERO.get().ok_or(FaultError::Oom)
+}
+
+/// `pfn` is the page that untouched memory reads from.
+pub(super) fn is_zero_page(pfn: Pfn) -> bool {
+    ZERO.get().is_some_and(|frame| frame.pfn() == pfn)
 }
 
 impl From<OutOfFrames> for FaultError {

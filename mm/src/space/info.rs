@@ -1,7 +1,7 @@
 //! What /proc shows of an address space.
 
 use super::vma::{Object, VmFlags, Vma};
-use super::{Mm, MmStats, VmaInfo, VmaName};
+use super::{Layout, Mm, MmStats, VmaInfo, VmaName};
 use crate::file::MappedFile;
 use abi::mman::Prot;
 use alloc::sync::Arc;
@@ -11,31 +11,17 @@ impl Mm {
     /// Calls `f` for each area in order until it returns false. The address space is locked meanwhile: `f` must not touch user
     /// memory.
     pub fn for_each_vma(&self, f: &mut dyn FnMut(&VmaInfo<'_>) -> bool) {
+        self.for_each_vma_from(0, f)
+    }
+    /// The same for the areas that end after `from`.
+    pub fn for_each_vma_from(&self, from: u64, f: &mut dyn FnMut(&VmaInfo<'_>) -> bool) {
         let areas = self.areas.read();
-        let layout = areas.layout;
-        for (start, vma) in areas.map.iter() {
-            let name = match vma.object.as_deref() {
-                Some(Object::File { file, .. }) => match vma.label.as_deref() {
-                    Some(label) => VmaName::Shared(&label.0),
-                    None => VmaName::File(file),
-                },
-                Some(Object::Special { name, .. }) => VmaName::Special(name),
-                None if start < layout.brk && vma.end > layout.start_brk => VmaName::Heap,
-                None if start <= layout.start_stack && vma.end >= layout.start_stack => VmaName::Stack,
-                None => vma.label.as_deref().map_or(VmaName::None, |label| VmaName::Private(&label.0)),
-            };
-            let info = VmaInfo {
-                start,
-                end: vma.end,
-                prot: vma.flags.prot(),
-                shared: vma.flags.is(VmFlags::SHARED) && !matches!(name, VmaName::Special(_)),
-                offset: if vma.file().is_some() { vma.pgoff * super::PAGE } else { 0 },
-                name,
-                locked: vma.flags.is(VmFlags::LOCKED),
-            };
-            if !f(&info) {
+        let mut at = areas.overlap(from);
+        while let Some((start, vma)) = areas.map.at(at) {
+            if !f(&describe(&areas.layout, start, vma)) {
                 return;
             }
+            at = areas.map.next(at);
         }
     }
     /// An area ends after `addr`.
@@ -73,5 +59,28 @@ impl Mm {
             tables,
             areas: areas.map.len() as u64,
         }
+    }
+}
+
+/// An area as /proc shows it.
+pub(super) fn describe<'a>(layout: &Layout, start: u64, vma: &'a Vma) -> VmaInfo<'a> {
+    let name = match vma.object.as_deref() {
+        Some(Object::File { file, .. }) => match vma.label.as_deref() {
+            Some(label) => VmaName::Shared(&label.0),
+            None => VmaName::File(file),
+        },
+        Some(Object::Special { name, .. }) => VmaName::Special(name),
+        None if start < layout.brk && vma.end > layout.start_brk => VmaName::Heap,
+        None if start <= layout.start_stack && vma.end >= layout.start_stack => VmaName::Stack,
+        None => vma.label.as_deref().map_or(VmaName::None, |label| VmaName::Private(&label.0)),
+    };
+    VmaInfo {
+        start,
+        end: vma.end,
+        prot: vma.flags.prot(),
+        shared: vma.flags.is(VmFlags::SHARED) && !matches!(name, VmaName::Special(_)),
+        offset: if vma.file().is_some() { vma.pgoff * super::PAGE } else { 0 },
+        name,
+        flags: vma.flags,
     }
 }

@@ -180,7 +180,9 @@ impl Mm {
         } else {
             areas.place_for(len).ok_or(Errno::ENOMEM)?
         };
-        let may = VmFlags::MAYREAD | VmFlags::MAYEXEC | VmFlags::DONTEXPAND | VmFlags::SHARED;
+        // Data pages change under the program: copies of them have no use.
+        let kind = if prot.contains(Prot::EXEC) { VmFlags::MAYEXEC } else { VmFlags::DONTDUMP };
+        let may = VmFlags::MAYREAD | kind | VmFlags::DONTEXPAND | VmFlags::SHARED;
         // Mapped at once, because they will be used; if there is no memory for tables, faults do it later.
         let rights = aspace::Prot { write: false, exec: prot.contains(Prot::EXEC) };
         let _ = self.aspace.map(VirtAddr(start), &frames, rights);

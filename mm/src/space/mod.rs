@@ -25,6 +25,7 @@ mod pages;
 mod protect;
 mod remap;
 mod shared;
+mod survey;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,9 @@ mod vma;
 pub use dump::{DumpArea, DumpFilter};
 pub use layout::set_random_source;
 pub use shared::{Promise, SharedMemory};
+pub use survey::{Kind, PSS_SHIFT, Page, Resident};
 pub use types::{Access, FaultError, FutexKey, Layout, Limits, MapRequest, MmStats, VmaInfo, VmaName};
+pub use vma::VmFlags;
 
 use crate::{commit, frames};
 use abi::Errno;

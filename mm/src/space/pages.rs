@@ -162,8 +162,13 @@ impl PageMap {
     }
     /// Some page of `[from, to)` is here.
     pub fn has_any(&self, from: u64, to: u64) -> bool {
-        let keys = self.leaves.iter_from(from >> SHIFT).map(|(key, leaf)| (key << SHIFT, leaf));
-        keys.take_while(|(base, _)| *base < to).any(|(base, leaf)| leaf.present & mask(from, to, base) != 0)
+        self.next_group(from, to).is_some()
+    }
+    /// The first group of pages with one in `[from, to)`, by its first page number.
+    pub fn next_group(&self, from: u64, to: u64) -> Option<u64> {
+        let bases = self.leaves.iter_from(from >> SHIFT).map(|(key, leaf)| (key << SHIFT, leaf));
+        let mut near = bases.take_while(|(base, _)| *base < to);
+        near.find(|(base, leaf)| leaf.present & mask(from, to, *base) != 0).map(|(base, _)| base)
     }
     /// A copy that shares every page.
     pub fn share(&self) -> PageMap {

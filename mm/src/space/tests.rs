@@ -69,6 +69,46 @@ fn peek(mm: &Mm, at: VirtAddr) -> Result<u8, Errno> {
     mm.read_bytes(at, &mut b).map(|()| b[0])
 }
 
+fn figures(mm: &Mm) -> Vec<Resident> {
+    let mut out = Vec::new();
+    mm.survey(0, &mut |_, sum| {
+        out.push(*sum);
+        true
+    });
+    out
+}
+
+#[test]
+fn a_survey_tells_private_from_shared_pages() {
+    const SHARE: u64 = PAGE << PSS_SHIFT;
+    let parent = new_mm();
+    parent.mmap(fixed(0, 100, RW)).expect("mapped");
+    map_file(&parent, &file(4), 200, 4, MapFlags::SHARED);
+    for page in [1, 2, 99] {
+        parent.write_bytes(va(page), b"a").expect("written");
+    }
+    assert_eq!(peek(&parent, va(50)), Ok(0));
+    assert_eq!(peek(&parent, va(200)), Ok(1));
+    let own = figures(&parent)[0];
+    // The page of zeroes at 50 is nobody's.
+    assert_eq!((own.rss, own.anonymous, own.private_dirty, own.pss), (3, 3, 3, 3 * SHARE));
+    let shared = figures(&parent)[1];
+    assert_eq!((shared.rss, shared.anonymous, shared.private_dirty, shared.pss_shmem), (4, 0, 4, 4 * SHARE));
+    let child = parent.fork().expect("forked");
+    child.write_bytes(va(1), b"c").expect("written");
+    for mm in [&parent, &child] {
+        let own = figures(mm)[0];
+        assert_eq!((own.rss, own.private_dirty, own.shared_dirty, own.pss), (3, 1, 2, 2 * SHARE));
+    }
+    assert_eq!((parent.resident_shmem(), figures(&child)[1].rss, child.resident_shmem()), (4, 0, 0));
+    assert_eq!(peek(&child, va(201)), Ok(2));
+    assert_eq!((figures(&parent)[1].shared_dirty, figures(&parent)[1].pss), (4, 2 * SHARE));
+    drop(child);
+    let mut seen = Vec::new();
+    parent.pages_between(va(2).0, va(202).0, &mut |page| seen.push((page.page - va(0).page(), page.owners)));
+    assert_eq!(seen, [(2, 1), (99, 1), (200, 1), (201, 1)]);
+}
+
 fn areas(mm: &Mm) -> Vec<(u64, u64, Prot)> {
     let mut out = Vec::new();
     mm.for_each_vma(&mut |v| {

@@ -1,5 +1,6 @@
 //! The vocabulary of address spaces: requests, limits, faults, what /proc shows.
 
+use super::vma::VmFlags;
 use crate::file::MappedFile;
 use abi::Errno;
 use abi::mman::{MapFlags, Prot};
@@ -153,8 +154,8 @@ pub struct VmaInfo<'a> {
     pub offset: u64,
     /// Its name.
     pub name: VmaName<'a>,
-    /// Locked in memory.
-    pub locked: bool,
+    /// How it behaves.
+    pub flags: VmFlags,
 }
 
 /// Where exec put things; /proc/PID/stat, cmdline, environ and auxv read it, prctl(PR_SET_MM) is not offered.

@@ -1,4 +1,5 @@
 //! One area of an address space.
+#![allow(missing_docs)] // the flags are those of proc_pid_smaps(5)
 
 use crate::file::MappedFile;
 use crate::pagecache::Link;

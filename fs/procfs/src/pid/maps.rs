@@ -1,26 +1,52 @@
-//! `maps` and `smaps_rollup`: proc_pid_maps(5), proc_pid_smaps(5).
+//! `maps`: proc_pid_maps(5).
 
 use super::Subject;
 use crate::text::Text;
 use abi::Errno;
 use abi::mman::Prot;
 use mm::{MappedFile, VmaInfo, VmaName};
-use vfs::File;
 
 /// Column (from 0) where names start.
-const NAME_COLUMN: usize = 73;
+pub const NAME_COLUMN: usize = 73;
 
 /// `/proc/PID/maps`.
-pub fn maps(subject: &Subject, _: &File, out: &mut Text) -> Result<(), Errno> {
-    let Some(mm) = subject.task()?.mm() else { return Ok(()) };
-    mm.for_each_vma(&mut |vma| {
-        line(out, vma);
-        true
-    });
-    Ok(())
+pub fn maps(subject: &Subject, from: u64, out: &mut Text) -> Result<Option<u64>, Errno> {
+    let mut part = Part::new(from);
+    if let Some(mm) = subject.task()?.mm() {
+        mm.for_each_vma_from(from, &mut |vma| part.add(out, vma.end, |out| line(out, vma)));
+    }
+    Ok(part.next)
 }
 
-fn line(out: &mut Text, vma: &VmaInfo<'_>) {
+/// A page of records, one an area. The position of a record is where the area before it ends: areas that come and go meanwhile
+/// neither hide others nor show them twice.
+pub struct Part {
+    at: u64,
+    /// Where the next part starts, once this one is full.
+    pub next: Option<u64>,
+}
+
+impl Part {
+    /// A part that starts at this position.
+    pub fn new(from: u64) -> Part {
+        Part { at: from, next: None }
+    }
+    /// Appends what `write` writes of the area that ends at `end`, if there is room; says whether there was.
+    pub fn add(&mut self, out: &mut Text, end: u64, write: impl FnOnce(&mut Text)) -> bool {
+        let before = out.position();
+        write(out);
+        if before != 0 && out.position() > machine::PAGE_SIZE {
+            out.truncate(before);
+            self.next = Some(self.at);
+            return false;
+        }
+        self.at = end;
+        true
+    }
+}
+
+/// The line of an area, which `smaps` has too.
+pub fn line(out: &mut Text, vma: &VmaInfo<'_>) {
     let start = out.position();
     out.hex(vma.start, 8).ch('-').hex(vma.end, 8).ch(' ');
     let prot = vma.prot;
@@ -79,32 +105,6 @@ pub fn minor(dev: u64) -> u64 {
     dev & 0xff | dev >> 12 & 0xf_ff00
 }
 
-/// `/proc/PID/smaps_rollup`: the sums that are counted.
-pub fn smaps_rollup(subject: &Subject, _: &File, out: &mut Text) -> Result<(), Errno> {
-    let Some(mm) = subject.task()?.mm() else { return Ok(()) };
-    let (mut first, mut last) = (u64::MAX, 0);
-    mm.for_each_vma(&mut |vma| {
-        first = first.min(vma.start);
-        last = vma.end;
-        true
-    });
-    let stats = mm.stats();
-    let kib = |pages: u64| pages * 4;
-    let start = out.position();
-    out.hex(first.min(last), 8).ch('-').hex(last, 8).str(" ---p 00000000 00:00 0 ");
-    let width = out.position() - start;
-    out.pad(' ', NAME_COLUMN.saturating_sub(width)).str("[rollup]\n");
-    let rows = [
-        ("Rss:", kib(stats.rss_anon + stats.rss_shared)),
-        ("Anonymous:", kib(stats.rss_anon)),
-        ("Locked:", kib(stats.locked)),
-    ];
-    for (name, value) in rows {
-        out.left(name, 16).dec_width(value, 8).str(" kB\n");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +119,7 @@ mod tests {
             shared: false,
             offset: 0,
             name,
-            locked: false,
+            flags: mm::space::VmFlags::empty(),
         };
         line(&mut out, &vma(0x55d0_0000_0000, 0x55d0_0002_1000, VmaName::Heap));
         line(&mut out, &vma(0x7ffd_1000_0000, 0x7ffd_1000_1000, VmaName::None));

@@ -12,6 +12,7 @@ mod maps;
 mod memory;
 mod mounts;
 mod query;
+mod smaps;
 mod stat;
 mod status;
 mod timens;
@@ -67,6 +68,8 @@ pub enum Guard {
 
 /// Writes a file's text for the open file that is read.
 pub type Show = fn(&Subject, &File, &mut Text) -> Result<(), Errno>;
+/// Writes a page of records, or one that is longer, from a position on (0 is the first); gives the position of the next.
+pub type Records = fn(&Subject, u64, &mut Text) -> Result<Option<u64>, Errno>;
 /// Takes what is written to a file.
 pub type Store = fn(&Subject, &File, &[u8]) -> Result<(), Errno>;
 /// A command for an open text file.
@@ -87,6 +90,8 @@ pub struct PidEntry {
     pub store: Option<Store>,
     /// Opens a file that is no text.
     pub open: Option<Open>,
+    /// Makes the text in parts instead of at once.
+    pub records: Option<Records>,
     /// Takes commands.
     pub ioctl: Option<Ioctl>,
     /// Its lines are records: a read of a page or more ends with one.
@@ -94,7 +99,18 @@ pub struct PidEntry {
 }
 
 const fn read(name: &'static str, mode: u32, guard: Guard, show: Show) -> PidEntry {
-    PidEntry { name, mode, guard, whole_only: false, show, store: None, open: None, ioctl: None, lines: false }
+    PidEntry {
+        name,
+        mode,
+        guard,
+        whole_only: false,
+        show,
+        store: None,
+        open: None,
+        records: None,
+        ioctl: None,
+        lines: false,
+    }
 }
 
 const fn write(name: &'static str, mode: u32, show: Show, store: Store) -> PidEntry {
@@ -103,6 +119,10 @@ const fn write(name: &'static str, mode: u32, show: Show, store: Store) -> PidEn
 
 const fn opened(name: &'static str, mode: u32, guard: Guard, open: Open) -> PidEntry {
     PidEntry { open: Some(open), ..read(name, mode, guard, |_, _, _| Err(Errno::EIO)) }
+}
+
+const fn records(name: &'static str, mode: u32, guard: Guard, records: Records) -> PidEntry {
+    lines(PidEntry { records: Some(records), ..read(name, mode, guard, |_, _, _| Err(Errno::EIO)) })
 }
 
 const fn lines(entry: PidEntry) -> PidEntry {
@@ -118,13 +138,14 @@ static ENTRIES: &[PidEntry] = &[
     read("auxv", 0o400, Guard::Trace, memory::auxv),
     read("cgroup", 0o444, Guard::None, ids::cgroup),
     whole(read("children", 0o444, Guard::None, ids::children)),
+    write("clear_refs", 0o200, |_, _, _| Err(Errno::EINVAL), smaps::clear_refs),
     read("cmdline", 0o444, Guard::None, memory::cmdline),
     write("comm", 0o644, ids::comm, ids::set_comm),
     whole(write("coredump_filter", 0o644, ids::coredump_filter, ids::set_coredump_filter)),
     read("environ", 0o400, Guard::Trace, memory::environ),
     opened("gid_map", 0o644, Guard::None, idmap::open_gid_map),
     read("limits", 0o444, Guard::None, limits::limits),
-    PidEntry { ioctl: Some(query::ioctl), ..lines(read("maps", 0o444, Guard::Trace, maps::maps)) },
+    PidEntry { ioctl: Some(query::ioctl), ..records("maps", 0o444, Guard::Trace, maps::maps) },
     opened("mem", 0o600, Guard::Trace, memory::open_mem),
     lines(read("mountinfo", 0o444, Guard::None, mounts::mountinfo)),
     lines(read("mounts", 0o444, Guard::None, mounts::mounts)),
@@ -134,7 +155,8 @@ static ENTRIES: &[PidEntry] = &[
     read("personality", 0o400, Guard::Trace, ids::personality),
     opened("projid_map", 0o644, Guard::None, idmap::open_projid_map),
     opened("setgroups", 0o644, Guard::None, idmap::open_setgroups),
-    read("smaps_rollup", 0o444, Guard::Trace, maps::smaps_rollup),
+    records("smaps", 0o444, Guard::Trace, smaps::smaps),
+    read("smaps_rollup", 0o444, Guard::Trace, smaps::rollup),
     read("stat", 0o444, Guard::None, stat::stat),
     read("statm", 0o444, Guard::None, stat::statm),
     read("status", 0o444, Guard::None, status::status),

@@ -100,6 +100,7 @@ fn memory(mm: &Mm, out: &mut Text) {
     let layout = mm.layout();
     let rss = stats.rss_anon + stats.rss_shared;
     let text = program_pages(&layout);
+    let shmem = mm.resident_shmem().min(stats.rss_shared);
     let rows = [
         ("VmPeak:", stats.total_peak.max(stats.total)),
         ("VmSize:", stats.total),
@@ -108,8 +109,8 @@ fn memory(mm: &Mm, out: &mut Text) {
         ("VmHWM:", stats.rss_peak.max(rss)),
         ("VmRSS:", rss),
         ("RssAnon:", stats.rss_anon),
-        ("RssFile:", stats.rss_shared),
-        ("RssShmem:", 0),
+        ("RssFile:", stats.rss_shared - shmem),
+        ("RssShmem:", shmem),
         ("VmData:", stats.data),
         ("VmStk:", stats.stack),
         ("VmExe:", text),
