@@ -158,6 +158,7 @@ pub mod cmd {
     pub const F_OFD_GETLK: u32 = 36;
     pub const F_OFD_SETLK: u32 = 37;
     pub const F_OFD_SETLKW: u32 = 38;
+    pub const F_NOTIFY: u32 = 1026;
     pub const F_DUPFD_QUERY: u32 = 1027;
     pub const F_CREATED_QUERY: u32 = 1028;
     pub const F_DUPFD_CLOEXEC: u32 = 1030;
@@ -165,6 +166,19 @@ pub mod cmd {
     pub const F_GETPIPE_SZ: u32 = 1032;
     pub const F_ADD_SEALS: u32 = 1033;
     pub const F_GET_SEALS: u32 = 1034;
+}
+
+/// What `F_NOTIFY` asks for.
+#[allow(missing_docs)]
+pub mod dn {
+    pub const ACCESS: u32 = 1;
+    pub const MODIFY: u32 = 2;
+    pub const CREATE: u32 = 4;
+    pub const DELETE: u32 = 8;
+    pub const RENAME: u32 = 0x10;
+    pub const ATTRIB: u32 = 0x20;
+    /// Not only once.
+    pub const MULTISHOT: u32 = 0x8000_0000;
 }
 
 /// `struct flock` (64-bit).

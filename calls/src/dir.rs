@@ -8,6 +8,7 @@ use machine::VirtAddr;
 use mm::user::UserCStr;
 use task::Cx;
 use vfs::ops::{self, Make};
+use vfs::notify::{self, Event};
 use vfs::{Cap, DirSink, FileType, Path, walk};
 
 /// mkdirat(2).
@@ -112,6 +113,9 @@ fn list(cx: &Cx, fd: i32, buf: VirtAddr, count: u32, old: bool) -> Result<usize,
         records.reset(count - done);
         let before = file.pos();
         let result = file.readdir(&mut records);
+        if done == 0 && result.is_ok() {
+            notify::on_file(&file, Event::ACCESS); // once a call, also at the end
+        }
         if records.used == 0 {
             return match result {
                 _ if done > 0 => Ok(done),

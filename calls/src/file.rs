@@ -167,6 +167,21 @@ fn drive_signals(cx: &Cx, file: &Arc<File>, fd: i32, on: bool) {
     task::sigio::drive(file, fd, on);
 }
 
+/// `F_NOTIFY`: the caller is told of events in a directory, unless somebody else was made its owner.
+fn notify_directory(cx: &Cx, file: &Arc<File>, fd: i32, events: u32) -> Result<i64, Errno> {
+    let table = cx.files();
+    task::sigio::watch_directory(file, table.id(), fd, events)?;
+    if table.get_any(fd).is_ok_and(|now| Arc::ptr_eq(&now, file)) {
+        if events & !fcntl::dn::MULTISHOT != 0 && file.owner().pid == 0 {
+            set_owner(cx, file, cx.process().pid(), false);
+        }
+    } else {
+        // Closed meanwhile by another thread, which found nothing to end.
+        task::sigio::watch_directory(file, table.id(), fd, 0)?;
+    }
+    Ok(0)
+}
+
 /// fcntl(2).
 pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno> {
     let file = cx.files().get_any(fd)?;
@@ -244,6 +259,7 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             file.set_owner(Owner { signal, ..file.owner() });
             Ok(0)
         }
+        cmd::F_NOTIFY => notify_directory(cx, &file, fd, arg as u32),
         cmd::F_GET_SEALS => file.inode().seals().map(i64::from),
         cmd::F_ADD_SEALS => {
             if !file.is_writable() {

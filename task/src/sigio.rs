@@ -5,6 +5,8 @@
 //! on its way to user mode (a write to one's own pipe has its signal before write(2) returns), or by a kernel thread if that one is
 //! busy or asleep.
 //!
+//! Directory notification (`F_NOTIFY`) sends its signals the same way.
+//!
 //! Lock order: `TURN` (sleeping) before anything `poll` and sending take; `QUEUE` is a leaf. Sources: fcntl(2), "Managing signals";
 //! sigaction(2), `SIGIO/SIGPOLL`.
 
@@ -20,20 +22,28 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use machine::sync::IrqLock;
 use sched::{Listener, Mutex, WaitQueue};
+use vfs::dnotify::DirWatch;
 use vfs::file::Owner;
 use vfs::poll::{PollEvents, PollTable};
 use vfs::{Cred, File, FileType};
 
-static QUEUE: IrqLock<VecDeque<Arc<Watch>>> = IrqLock::new(VecDeque::new());
+static QUEUE: IrqLock<VecDeque<Due>> = IrqLock::new(VecDeque::new());
 static QUEUED: WaitQueue = WaitQueue::new();
 /// Held while the queue is worked off: who finds it empty knows that its signals are sent.
 static TURN: Mutex<()> = Mutex::new(());
 static HAS_WORKER: AtomicBool = AtomicBool::new(false);
 
+/// What happened to something that somebody must be told of.
+enum Due {
+    Ready(Arc<Watch>),
+    InDirectory(Arc<DirWatch>),
+}
+
 /// `si_code` and `si_band`.
 type Reason = (i32, u64);
 const POLL_IN: Reason = (1, 0x41);
 const POLL_OUT: Reason = (2, 0x304);
+const POLL_MSG: Reason = (3, 0x441);
 const POLL_HUP: Reason = (6, 0x18);
 
 /// A file that drives signals.
@@ -94,9 +104,36 @@ pub(crate) fn send_queued() {
     let _turn = TURN.lock();
     loop {
         let next = QUEUE.lock().pop_front();
-        let Some(watch) = next else { break };
-        watch.look();
+        match next {
+            Some(Due::Ready(watch)) => watch.look(),
+            Some(Due::InDirectory(watch)) => {
+                let Some((events, file, fd)) = watch.take() else { continue };
+                (0..events).for_each(|_| tell(&file, fd, POLL_MSG));
+            }
+            None => break,
+        }
     }
+}
+
+/// Has what happens in the open directory `file` reported to its owner: `F_NOTIFY` with `events` (`DN_*`).
+pub fn watch_directory(file: &Arc<File>, table: u64, fd: i32, events: u32) -> Result<(), Errno> {
+    start_worker();
+    vfs::dnotify::watch(file, table, fd, events, |watch| {
+        enqueue(Due::InDirectory(watch));
+        note();
+    })
+}
+
+fn enqueue(due: Due) {
+    QUEUE.lock().push_back(due);
+}
+
+/// Has the queue worked off: by this thread before it is back in user mode, or by the kernel's.
+fn note() {
+    if let Some(task) = crate::current() {
+        task.work.set(work::NOTE);
+    }
+    QUEUED.wake_one();
 }
 
 impl Listener for Watch {
@@ -111,12 +148,9 @@ impl Listener for Watch {
         if !self.queued.swap(true, AcqRel)
             && let Some(me) = self.me.upgrade()
         {
-            QUEUE.lock().push_back(me);
+            enqueue(Due::Ready(me));
         }
-        if let Some(task) = crate::current() {
-            task.work.set(work::NOTE);
-        }
-        QUEUED.wake_one();
+        note();
         true
     }
 }
@@ -133,60 +167,61 @@ impl Watch {
         let hangs_up = hung_up && !self.hung_up.swap(hung_up, Relaxed);
         match file.path().dentry.kind() {
             // The end that writes: there is room, or nobody to read.
-            FileType::Fifo if !file.is_readable() => self.tell(&file, POLL_OUT),
-            FileType::Fifo => self.tell(&file, POLL_IN),
-            FileType::Socket if hangs_up => self.tell(&file, POLL_HUP),
+            FileType::Fifo if !file.is_readable() => tell(&file, self.fd, POLL_OUT),
+            FileType::Fifo => tell(&file, self.fd, POLL_IN),
+            FileType::Socket if hangs_up => tell(&file, self.fd, POLL_HUP),
             // A terminal that hung up is not the owner's any more.
             FileType::CharDevice if hung_up => {}
             _ => {
                 if (keyless || keys.intersects(PollEvents::READABLE)) && now.intersects(PollEvents::READABLE) {
-                    self.tell(&file, POLL_IN);
+                    tell(&file, self.fd, POLL_IN);
                 }
                 if file.path().dentry.kind() == FileType::Socket
                     && keys.intersects(PollEvents::WRITABLE)
                     && now.intersects(PollEvents::WRITABLE)
                 {
-                    self.tell(&file, POLL_OUT);
+                    tell(&file, self.fd, POLL_OUT);
                 }
             }
         }
     }
+}
 
-    fn tell(&self, file: &File, reason: Reason) {
-        let owner = file.owner();
-        if owner.pid < 0 {
-            let Some(group) = tree::find_group(owner.pid.saturating_neg()) else { return };
-            for member in group.members() {
-                self.send_to(&owner, &member, None, reason);
-            }
-        } else if owner.thread {
-            if let Some(task) = tree::find_task(owner.pid) {
-                self.send_to(&owner, task.process(), Some(&task), reason);
-            }
-        } else if let Some(process) = tree::find_process(owner.pid) {
-            self.send_to(&owner, &process, None, reason);
+/// Sends the owner of `file` his signal.
+fn tell(file: &File, fd: i32, reason: Reason) {
+    let owner = file.owner();
+    if owner.pid < 0 {
+        let Some(group) = tree::find_group(owner.pid.saturating_neg()) else { return };
+        for member in group.members() {
+            send_to(&owner, &member, None, fd, reason);
         }
+    } else if owner.thread {
+        if let Some(task) = tree::find_task(owner.pid) {
+            send_to(&owner, task.process(), Some(&task), fd, reason);
+        }
+    } else if let Some(process) = tree::find_process(owner.pid) {
+        send_to(&owner, &process, None, fd, reason);
     }
+}
 
-    fn send_to(&self, owner: &Owner, process: &Arc<Process>, thread: Option<&Arc<Task>>, (code, band): Reason) {
-        let leader = process.leader();
-        let Some(target) = thread.or(leader.as_ref()) else { return };
-        if !may_send(owner, &target.cred()) {
-            return;
-        }
-        let send = |sig, info: SigInfo| match thread {
-            Some(task) => send_task(task, sig, &info),
-            None => send_process(process, sig, &info),
-        };
-        let chosen = Signal::from_raw(owner.signal).map_or(Err(Errno::EAGAIN), |sig| {
-            // Elsewhere the numbers of POLL_IN and its like mean something else.
-            let code = if sig != Signal::IO && has_own_codes(sig) { si::SIGIO } else { code };
-            send(sig, SigInfo::poll(sig, code, band, self.fd))
-        });
-        if chosen.is_err() {
-            // None was chosen, or its queue is full. A process that ends needs no notice.
-            let _ = send(Signal::IO, SigInfo::kernel(Signal::IO));
-        }
+fn send_to(owner: &Owner, process: &Arc<Process>, thread: Option<&Arc<Task>>, fd: i32, (code, band): Reason) {
+    let leader = process.leader();
+    let Some(target) = thread.or(leader.as_ref()) else { return };
+    if !may_send(owner, &target.cred()) {
+        return;
+    }
+    let send = |sig, info: SigInfo| match thread {
+        Some(task) => send_task(task, sig, &info),
+        None => send_process(process, sig, &info),
+    };
+    let chosen = Signal::from_raw(owner.signal).map_or(Err(Errno::EAGAIN), |sig| {
+        // Elsewhere the numbers of POLL_IN and its like mean something else.
+        let code = if sig != Signal::IO && has_own_codes(sig) { si::SIGIO } else { code };
+        send(sig, SigInfo::poll(sig, code, band, fd))
+    });
+    if chosen.is_err() {
+        // None was chosen, or its queue is full. A process that ends needs no notice.
+        let _ = send(Signal::IO, SigInfo::kernel(Signal::IO));
     }
 }
 

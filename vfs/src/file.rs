@@ -435,7 +435,10 @@ impl File {
         if self.is_path_only() {
             return Ok(());
         }
-        crate::locks::descriptor_closed(self, owner);
+        if let Some(rare) = self.inode().base().rare_if_any() {
+            crate::dnotify::descriptor_closed(rare, self, owner);
+            crate::locks::descriptor_closed(rare, owner);
+        }
         self.ops.flush(self)
     }
 }

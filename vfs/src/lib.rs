@@ -4,7 +4,7 @@
 //! - [`dentry`] caches the names (bounded by [`dcache`]), [`mount`] and [`namespace`] join instances to one tree, [`walk`] finds a place in it from text, [`open`]
 //!   and [`ops`] act on it by the rules of permission.
 //! - [`file`] is an open file, [`fdtable`] the descriptors of a process, [`fscontext`] its root and working directory.
-//! - [`locks`], [`notify`] (with [`inotify`]) and [`poll`] are what programs ask of open files besides data; [`devices`] and [`anon`] are files without
+//! - [`locks`], [`notify`] (with [`inotify`] and [`dnotify`]) and [`poll`] are what programs ask of open files besides data; [`devices`] and [`anon`] are files without
 //!   contents of a file system.
 //!
 //! Lock order (outermost first):
@@ -30,6 +30,7 @@ pub mod cred;
 pub mod dcache;
 pub mod dentry;
 pub mod devices;
+pub mod dnotify;
 pub mod fdtable;
 pub mod file;
 pub mod fileops;

@@ -5,6 +5,7 @@
 
 use crate::file::File;
 use crate::inode::InodeBase;
+use crate::rare::Rare;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -229,8 +230,7 @@ pub fn flock(file: &Arc<File>, mode: Option<bool>, wait: bool) -> Result<(), Err
 }
 
 /// A descriptor was closed: all POSIX locks of its table on the file go (fcntl(2)).
-pub(crate) fn descriptor_closed(file: &Arc<File>, table: u64) {
-    let Some(rare) = file.inode().base().rare_if_any() else { return };
+pub(crate) fn descriptor_closed(rare: &Rare, table: u64) {
     release_owner(&rare.locks, LockOwner::Table(table));
 }
 

@@ -1,4 +1,4 @@
-//! Events on inodes for watchers (inotify(7)). The hooks cost one load where nobody watches.
+//! Events on inodes for watchers (inotify(7), dnotify). The hooks cost one load where nobody watches.
 
 use crate::attr::FileType;
 use crate::dentry::Dentry;
@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use machine::sync::SpinLock;
 
 bitflags! {
-    /// `IN_*` event bits.
+    /// `IN_*` event bits; inotify does not know `RENAME`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct Event: u32 {
         /// Read.
@@ -40,6 +40,8 @@ bitflags! {
         const MOVE_SELF = 0x800;
         /// The instance was unmounted.
         const UNMOUNT = 0x2000;
+        /// An entry got another name in the same directory.
+        const RENAME = 0x1000_0000;
         /// The event is about a directory.
         const ISDIR = 0x4000_0000;
     }
@@ -185,6 +187,9 @@ pub fn on_rename(from: &Arc<Dentry>, old: &[u8], to: &Arc<Dentry>, new: &[u8], m
     }
     let cookie = COOKIE.fetch_add(1, Ordering::Relaxed);
     let dir = dir_bit(moved);
+    if Arc::ptr_eq(from.inode(), to.inode()) {
+        send(from.inode(), Event::RENAME | dir, 0, old);
+    }
     send(from.inode(), Event::MOVED_FROM | dir, cookie, old);
     send(to.inode(), Event::MOVED_TO | dir, cookie, new);
     send(moved.inode(), Event::MOVE_SELF, 0, b"");

@@ -340,6 +340,9 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
     }
     drop(victim_guard);
     notify::on_rename(&old_dir.dentry, old_last.name, &new_dir.dentry, new_last.name, &moved);
+    if let (true, Some(t)) = (exchange, &target) {
+        notify::on_rename(&new_dir.dentry, new_last.name, &old_dir.dentry, old_last.name, t);
+    }
     drop(guard);
     if let (false, Some(t)) = (exchange, &target) {
         notify::on_unlinked(t);

@@ -1,8 +1,10 @@
 //! What only few inodes need, kept out of the others: file locks, watches, the shared state of a FIFO or a bound socket.
 
+use crate::dnotify::DirWatches;
 use crate::locks::FileLocks;
 use crate::notify::Watches;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::any::Any;
 use machine::sync::SpinLock;
 
@@ -10,12 +12,18 @@ use machine::sync::SpinLock;
 pub struct Rare {
     pub(crate) locks: FileLocks,
     pub(crate) watches: Watches,
+    pub(crate) dir_watches: DirWatches,
     attachment: SpinLock<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Rare {
     pub(crate) fn new() -> Rare {
-        Rare { locks: FileLocks::new(), watches: Watches::new(), attachment: SpinLock::new(None) }
+        Rare {
+            locks: FileLocks::new(),
+            watches: Watches::new(),
+            dir_watches: SpinLock::new(Vec::new()),
+            attachment: SpinLock::new(None),
+        }
     }
     /// The object attached to the inode (the pipe of a FIFO, the socket bound to a path).
     pub fn attachment(&self) -> Option<Arc<dyn Any + Send + Sync>> {

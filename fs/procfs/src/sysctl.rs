@@ -192,6 +192,14 @@ static VM: &[Entry] = &[
 ];
 
 static FS: &[Entry] = &[
+    Entry::write(
+        "dir-notify-enable",
+        |out| number(out, vfs::dnotify::ENABLED.load(Relaxed).into()),
+        |input| {
+            vfs::dnotify::ENABLED.store(parse_number(input)?, Relaxed);
+            Ok(())
+        },
+    ),
     Entry::read("file-max", |out| number(out, i64::MAX as u64)),
     Entry::Dir(
         "inotify",

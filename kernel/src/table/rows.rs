@@ -75,7 +75,7 @@ crate::table::syscall_table! {
     69 msgsnd(msqid: Int, msgp: Ptr, msgsz: Size, msgflg: Hex) => calls::ipc::msgsnd; Full; "msgop(2)"; "cases/ipc: msg"
     70 msgrcv(msqid: Int, msgp: Ptr, msgsz: Size, msgtyp: Int, msgflg: Hex) => calls::ipc::msgrcv; Full; "msgop(2)"; "cases/ipc: msg"
     71 msgctl(msqid: Int, cmd: Int, buf: Ptr) => calls::ipc::msgctl; Full; "msgctl(2)"; "cases/ipc: msg"
-    72 fcntl(fd: Fd, cmd: Int, arg: Hex) => calls::file::fcntl; Partial("leases, directory notification"); "fcntl(2)"; "cases/shell: bash-pipelines"
+    72 fcntl(fd: Fd, cmd: Int, arg: Hex) => calls::file::fcntl; Partial("leases"); "fcntl(2)"; "cases/shell: bash-pipelines"
     73 flock(fd: Fd, operation: Hex) => calls::file::flock; Full; "flock(2)"; "cases/tools: python-mmap-select-signals"
     74 fsync(fd: Fd) => calls::io::fsync; Full; "fsync(2)"; "cases/dev: git"
     75 fdatasync(fd: Fd) => calls::io::fdatasync; Full; "fsync(2)"; "cases/tools: coreutils-split-dd-truncate"
