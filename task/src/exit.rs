@@ -5,6 +5,7 @@
 
 use crate::ns::NsProxy;
 use crate::process::{Life, Process};
+use crate::signal::send::begin_group_exit;
 use crate::signal::{send_group, send_process, stop};
 use crate::task::Task;
 use crate::trace::{self, link, report};
@@ -56,23 +57,29 @@ pub(crate) fn exit(mut cx: Cx, status: i32) {
     sum.counts.maxrss = rss;
     process.usage().add_thread(&sum);
     link::tracer_ends(&task);
-    let (last, status, grouped, stopped) = {
+    let (last, status, stopped) = {
         let mut state = process.sig();
-        state.threads.retain(|t| !Arc::ptr_eq(t, &task));
+        state.remove_thread(&task);
         if let Some(trace) = task.trace() {
             trace::stop::leave_group_stop(&mut state, &mut trace.lock());
         }
         crate::signal::mask::hand_over(&task, &state, state.pending.set());
         let stopped = stop::check_complete(&mut state);
-        (state.threads.is_empty(), state.group_exit.unwrap_or(status), state.group_exit.is_some(), stopped)
+        if state.workers != 0 && state.ordinary_threads() == 0 {
+            // Workers alone do not keep the process alive. It ends as its leader did.
+            let status = if task.is_leader() { status } else { process.exit_status() };
+            begin_group_exit(&mut state, status, None);
+        }
+        let (status, grouped) = (state.group_exit.unwrap_or(status), state.group_exit.is_some());
+        // What ends the group counts more than how its leader ended before.
+        if task.is_leader() || grouped {
+            process.set_exit_status(status);
+        }
+        (state.threads.is_empty(), status, stopped)
     };
     process.stop_wait.wake_all();
     if stopped {
         stop::tell_parent(&process, si::CLD_STOPPED);
-    }
-    // What ends the group counts more than how its leader ended before.
-    if task.is_leader() || grouped {
-        process.set_exit_status(status);
     }
     if task.is_leader() {
         process.keep_cred(task.cred());

@@ -171,7 +171,7 @@ fn traced_event(cx: &Cx, req: &Request) -> Option<Event> {
     report::wants(cx, event).then_some(event)
 }
 
-fn check_count(cx: &mut Cx, user: &UserCounts) -> Result<(), Errno> {
+pub(crate) fn check_count(cx: &mut Cx, user: &UserCounts) -> Result<(), Errno> {
     cx.too_many_tasks = false;
     let limit = cx.process().limits.soft(Resource::Nproc);
     let cred = cx.cred();
@@ -356,7 +356,7 @@ fn first_steps(cx: Cx, set_tid: u64) {
 }
 
 /// The child becomes visible.
-fn enter(
+pub(crate) fn enter(
     cx: &Cx,
     req: &Request,
     task: &Arc<Task>,
@@ -406,7 +406,7 @@ fn enter(
         // A sibling's TSYNC may have come in between.
         seccomp::inherit(task, &cx.task);
     }
-    state.threads.push(task.clone());
+    state.add_thread(task);
     let dying = state.group_exit.is_some() || state.exec_by.is_some_and(|by| by != cx.task.tid());
     if is_thread && dying {
         crate::signal::send::kill_thread(task);

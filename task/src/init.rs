@@ -83,7 +83,7 @@ pub(crate) fn spawn_bare(
     tree.settle(pid.global());
     entered(&process);
     drop(tree);
-    process.sig().threads.push(task);
+    process.sig().add_thread(&task);
     thread.start();
     Ok(process)
 }

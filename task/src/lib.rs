@@ -58,6 +58,7 @@ pub mod usage;
 pub mod users;
 pub mod wait;
 pub mod work;
+pub mod worker;
 pub mod yama;
 
 pub use cx::Cx;

@@ -56,8 +56,10 @@ pub struct SigState {
     pub pending: Pending,
     /// What to do on each signal.
     pub hand: Arc<SigHand>,
-    /// Live threads, the leader first (until it exits).
+    /// Live threads, the leader first (until it exits), workers last.
     pub threads: SmallVec<[Arc<Task>; 1]>,
+    /// How many of them are workers ([`crate::worker`]).
+    pub(crate) workers: usize,
     /// The core dump that the group ends with.
     pub core: Option<Arc<crate::coredump::Core>>,
     /// The group ends with this wait status.
@@ -79,6 +81,24 @@ pub struct SigState {
 }
 
 impl SigState {
+    /// A thread joins the group.
+    pub(crate) fn add_thread(&mut self, task: &Arc<Task>) {
+        let at = if task.is_worker() { self.threads.len() } else { self.ordinary_threads() };
+        self.threads.insert(at, task.clone());
+        self.workers += usize::from(task.is_worker());
+    }
+
+    /// A thread leaves it.
+    pub(crate) fn remove_thread(&mut self, task: &Arc<Task>) {
+        self.threads.retain(|t| !Arc::ptr_eq(t, task));
+        self.workers -= usize::from(task.is_worker());
+    }
+
+    /// Live threads that run the program.
+    pub(crate) fn ordinary_threads(&self) -> usize {
+        self.threads.len() - self.workers
+    }
+
     /// Forgets pending signals of the group and of all its threads.
     pub fn discard(&mut self, set: SigSet) {
         self.pending.discard(set);
@@ -203,6 +223,7 @@ impl Process {
                 pending: Pending::new(),
                 hand: parts.hand,
                 threads: SmallVec::new(),
+                workers: 0,
                 core: None,
                 group_exit: None,
                 exec_by: None,

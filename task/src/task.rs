@@ -95,6 +95,8 @@ pub struct Task {
     /// The thread's own mask while sigtimedwait has opened it.
     pub(crate) awaited: AtomicU64,
     stopped: AtomicBool,
+    /// It runs kernel code for its process and never the program ([`crate::worker`]).
+    worker: bool,
     /// Head of the robust futex list, 0 if there is none.
     pub robust_list: AtomicU64,
     /// Priority-inheriting futexes it owns or waits for.
@@ -152,6 +154,7 @@ impl Task {
             on_switch: Work::new(),
             awaited: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            worker: false,
             robust_list: AtomicU64::new(0),
             pi: crate::futex::Links::new(),
             seat: SpinLock::new(Seat::new(group)),
@@ -217,6 +220,17 @@ impl Task {
     }
     pub(crate) fn resets_on_fork(&self) -> bool {
         self.reset_on_fork.load(Ordering::Relaxed)
+    }
+    /// The same as a worker: nothing but SIGKILL and stops reach it.
+    pub(crate) fn into_worker(mut self) -> Task {
+        self.worker = true;
+        *self.blocked.get_mut() = SigSet(!0).minus(SigSet::UNBLOCKABLE).0;
+        self
+    }
+    /// It runs kernel code for its process and never the program ([`crate::worker`]).
+    #[inline]
+    pub fn is_worker(&self) -> bool {
+        self.worker
     }
     /// It is parked by job control.
     pub fn is_stopped(&self) -> bool {

@@ -98,8 +98,11 @@ pub(crate) fn begin(state: &mut SigState, me: &Arc<Task>, signal: Signal) -> Arc
     core
 }
 
-/// A thread ends: if its group dumps core it leaves its registers for it and waits.
+/// A thread ends: if its group dumps core it leaves its registers for it and waits. A worker has none of the program's.
 pub(crate) fn join(cx: &mut Cx) {
+    if cx.task.is_worker() {
+        return;
+    }
     let process = cx.process().clone();
     let Some(core) = process.sig().core.clone() else { return };
     let notes = notes::of_thread(cx, core.signal);
@@ -133,7 +136,7 @@ pub(crate) fn run(cx: &mut Cx, core: &Arc<Core>, info: &SigInfo) -> i32 {
     let at = (me.tid, me.ip, me.sp);
     let others = process.stop_wait.wait_killable(|| {
         let state = process.sig();
-        (core.threads.lock().len() + 1 >= state.threads.len()).then_some(())
+        (core.threads.lock().len() + 1 >= state.ordinary_threads()).then_some(())
     });
     // The dumping thread shows its place too, from a record of its own.
     core.threads.lock().push(notes::place(at));

@@ -205,7 +205,7 @@ fn understand(cx: &Cx, program: &mut Program) -> Result<Image, Errno> {
 }
 
 /// Ends the other threads of the group; the caller takes over the leader's id.
-fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
+pub(crate) fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
     let process = cx.process().clone();
     let me = &cx.task;
     {

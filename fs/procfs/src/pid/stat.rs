@@ -17,8 +17,9 @@ use vfs::File;
 
 type Shown = Result<(), Errno>;
 
-/// Flags of a task that `stat` shows: it has not called execve since fork; its layout is random.
+/// Flags of a task that `stat` shows: it has not called execve since fork; it is a worker; its layout is random.
 const PF_FORKNOEXEC: u64 = 0x40;
+const PF_USER_WORKER: u64 = 0x4000;
 const PF_RANDOMIZE: u64 = 0x40_0000;
 /// Bytes in a page.
 const PAGE: u64 = 4096;
@@ -55,7 +56,7 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     let whole = !subject.is_thread();
     let id = subject.ns().nr_of(if whole { process.pid() } else { task.tid() });
     out.int(id.into()).str(" (").bytes(name_of(&task.comm())).str(") ").ch(state_of(&process, &task, whole));
-    family(&process, subject.ns(), out);
+    family(&process, &task, subject.ns(), out);
     counts(&process, &task, whole, out);
     schedule(&process, &task, out);
     let visible = subject.may_trace(f.cred()).is_ok();
@@ -89,7 +90,7 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
 }
 
 /// Parent, group, session, terminal, flags.
-fn family(process: &Arc<Process>, ns: &PidNamespace, out: &mut Text) {
+fn family(process: &Arc<Process>, task: &Task, ns: &PidNamespace, out: &mut Text) {
     let group = process.group();
     let session = group.session();
     let (tty, foreground) =
@@ -97,6 +98,9 @@ fn family(process: &Arc<Process>, ns: &PidNamespace, out: &mut Text) {
     let mut flags = PF_RANDOMIZE;
     if !process.family().has_execed {
         flags |= PF_FORKNOEXEC;
+    }
+    if task.is_worker() {
+        flags |= PF_USER_WORKER;
     }
     let parent = process.parent().map_or(0, |p| p.number().nr_in(ns));
     out.ch(' ').int(parent.into()).ch(' ').int(group.number().nr_in(ns).into());
