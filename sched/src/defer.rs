@@ -5,6 +5,7 @@ use crate::switch::spawn;
 use crate::wait::WaitQueue;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::format;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use machine::sync::IrqLock;
 
@@ -26,7 +27,7 @@ pub fn defer(work: Box<dyn FnOnce() + Send>) {
     let queue = &cpu::this().deferred;
     queue.work.lock().push_back(work);
     if !queue.has_worker.swap(true, AcqRel) {
-        match spawn("kworker", None, Box::new(|| worker(queue))) {
+        match spawn(&format!("kworker/{}", cpu::this().id.0), None, Box::new(|| worker(queue))) {
             Ok(thread) => thread.start(),
             Err(_) => queue.has_worker.store(false, Release), // the next caller tries again
         }

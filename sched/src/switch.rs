@@ -12,7 +12,7 @@ use crate::group::{self, Group};
 use crate::policy::{self, IDLE_KEY, Policy};
 use crate::runq::RunQueue;
 use crate::thread::{Flags, Payload, Thread, ThreadExt, payload, state};
-use crate::{idle, placement, timeout, timer};
+use crate::{idle, kthread, placement, timeout, timer};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::*;
@@ -60,7 +60,7 @@ pub fn init_boot_cpu() {
     // On a host every test is a CPU of its own and must not lose threads to another test's.
     let affinity = if cfg!(target_os = "none") { CpuSet::all() } else { CpuSet::single(cpu.id) };
     let first = adopt("swapper", affinity);
-    let Ok(idle) = spawn("idle", None, Box::new(idle::run)) else { return };
+    let Ok(idle) = make("idle", None, Box::new(idle::run)) else { return };
     idle.make_idle();
     idle.affinity.store(&CpuSet::single(cpu.id));
     idle.state.store(state::RUNNING, Relaxed);
@@ -100,8 +100,22 @@ fn take_over(cpu: &'static Cpu, current: Arc<Thread>, idle: Arc<Thread>) {
 }
 
 /// Makes a thread that will run `entry`; it begins when [`Thread::start`] is called and ends when `entry` returns. It has the
-/// affinity of the current thread and no other of its traits.
+/// affinity of the current thread and no other of its traits. Without an extension it is a kernel thread
+/// ([`crate::next_kernel_thread`]).
 pub fn spawn(
+    name: &str,
+    ext: Option<Arc<dyn ThreadExt>>,
+    entry: Box<dyn FnOnce() + Send>,
+) -> Result<Arc<Thread>, OutOfFrames> {
+    let kernel = ext.is_none();
+    let thread = make(name, ext, entry)?;
+    if kernel {
+        kthread::announce(&thread);
+    }
+    Ok(thread)
+}
+
+fn make(
     name: &str,
     ext: Option<Arc<dyn ThreadExt>>,
     entry: Box<dyn FnOnce() + Send>,

@@ -35,6 +35,7 @@ pub mod helper;
 pub mod ids;
 pub mod init;
 pub mod jobs;
+pub mod kthread;
 pub mod limits;
 pub mod ns;
 pub mod oom;

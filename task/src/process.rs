@@ -173,6 +173,8 @@ pub struct Process {
     pub left_tty: AtomicBool,
     /// It never becomes a zombie and tells nobody of its end (CLONE_AUTOREAP).
     pub(crate) autoreap: AtomicBool,
+    /// It is a thread of the kernel's ([`crate::kthread`]).
+    pub(crate) kernel: AtomicBool,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicU8,
     /// What core dumps keep (`mm::space::DumpFilter`).
@@ -250,6 +252,7 @@ impl Process {
             under_subreaper: AtomicBool::new(false),
             left_tty: AtomicBool::new(false),
             autoreap: AtomicBool::new(false),
+            kernel: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
             core_filter: AtomicU32::new(mm::space::DumpFilter::DEFAULT.bits()),
             oom_score_adj: AtomicI32::new(0),
@@ -418,6 +421,11 @@ impl Process {
     #[inline]
     pub fn is_init(&self) -> bool {
         self.nr == 1
+    }
+    /// It is a thread of the kernel's, without memory or a program.
+    #[inline]
+    pub fn is_kernel(&self) -> bool {
+        self.kernel.load(Ordering::Relaxed)
     }
     /// It is the first process of the system.
     pub fn is_first(&self) -> bool {

@@ -247,8 +247,11 @@ impl Task {
     pub fn handles(&self) -> Option<Handles> {
         self.shared.lock().handles.clone()
     }
-    /// Its address space, `None` once it has exited.
+    /// Its address space, `None` once it has exited and for kernel threads.
     pub fn mm(&self) -> Option<Arc<Mm>> {
+        if self.process.is_kernel() {
+            return None;
+        }
         self.shared.lock().handles.as_ref().map(|h| h.mm.clone())
     }
     /// Whether its address space is the one of this id.

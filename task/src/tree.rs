@@ -370,6 +370,17 @@ impl Tree {
     }
 }
 
+/// A group and session of number 0, which no number leads to: where kernel threads are.
+pub(crate) fn kernel_group() -> Arc<Group> {
+    let session = Arc::new(Session {
+        number: Pid::plain(0),
+        groups: SpinLock::new(1),
+        tty: SpinLock::new(None),
+        hung_up: AtomicI32::new(0),
+    });
+    Arc::new(Group { number: Pid::plain(0), session, members: SpinLock::new(Vec::new()) })
+}
+
 /// The thread with this id.
 pub fn find_task(tid: i32) -> Option<Arc<Task>> {
     lock().task(tid).cloned()

@@ -47,6 +47,10 @@ pub fn attach(
     cred: &Cred,
     seen_from: &Arc<Cgroup>,
 ) -> Result<(), Errno> {
+    // The kernel's own threads stay in the root.
+    if task.process().is_kernel() {
+        return Err(Errno::EINVAL);
+    }
     if to.is_dead() {
         return Err(Errno::ENODEV);
     }

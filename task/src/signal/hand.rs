@@ -39,6 +39,10 @@ impl core::default::Default for SigHand {
 }
 
 impl SigHand {
+    /// Ignores everything, SIGKILL too.
+    pub fn ignoring() -> SigHand {
+        SigHand(SpinLock::new([SigAction { handler: SIG_IGN, ..SigAction::default() }; NSIG]))
+    }
     /// The action for `sig`.
     #[inline]
     pub fn get(&self, sig: Signal) -> SigAction {

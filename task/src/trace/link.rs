@@ -28,7 +28,7 @@ fn link(tracer: &Arc<Task>, tracee: &Arc<Task>, seized: bool, options: Options) 
 
 /// PTRACE_ATTACH, and with options PTRACE_SEIZE.
 pub fn attach(cx: &Cx, task: &Arc<Task>, seize: Option<Options>) -> Result<(), Errno> {
-    if task.is_worker() || Arc::ptr_eq(task.process(), cx.process()) {
+    if task.is_worker() || Arc::ptr_eq(task.process(), cx.process()) || task.process().is_kernel() {
         return Err(Errno::EPERM);
     }
     may_access(cx, task, Mode::Attach, Creds::Real)?;

@@ -17,10 +17,13 @@ use vfs::File;
 
 type Shown = Result<(), Errno>;
 
-/// Flags of a task that `stat` shows: it has not called execve since fork; it is a worker; its layout is random.
+/// Flags of a task that `stat` shows: it has not called execve since fork; it is a worker; its layout is random; it is the
+/// kernel's, and cannot be frozen.
 const PF_FORKNOEXEC: u64 = 0x40;
 const PF_USER_WORKER: u64 = 0x4000;
 const PF_RANDOMIZE: u64 = 0x40_0000;
+const PF_KTHREAD: u64 = 0x20_0000;
+const PF_NOFREEZE: u64 = 0x8000;
 /// Bytes in a page.
 const PAGE: u64 = 4096;
 
@@ -35,7 +38,11 @@ pub fn state_of(process: &Process, task: &Task, whole: bool) -> char {
     if task.is_stopped() {
         return 'T';
     }
-    task.thread().map_or('X', |thread| thread.state_char())
+    match task.thread().map_or('X', |thread| thread.state_char()) {
+        // It waits for work; that is no load.
+        'D' if process.is_kernel() => 'I',
+        state => state,
+    }
 }
 
 /// Ignored and caught signals.
@@ -60,8 +67,9 @@ pub fn stat(subject: &Subject, f: &File, out: &mut Text) -> Shown {
     counts(&process, &task, whole, out);
     schedule(&process, &task, out);
     let visible = subject.may_trace(f.cred()).is_ok();
-    let (stats, layout) = task.mm().map(|mm| (mm.stats(), mm.layout())).unwrap_or_default();
-    memory(&process, task.tid(), &stats, layout, visible, out);
+    let mm = task.mm();
+    let (stats, layout) = mm.as_ref().map(|mm| (mm.stats(), mm.layout())).unwrap_or_default();
+    memory(&process, task.tid(), &stats, layout, visible || mm.is_none(), out);
     signals(&process, &task, out);
     let thread = task.thread();
     let asleep = thread.is_none_or(|t| t.state_char() != 'R');
@@ -95,7 +103,7 @@ fn family(process: &Arc<Process>, task: &Task, ns: &PidNamespace, out: &mut Text
     let session = group.session();
     let (tty, foreground) =
         session.tty().and_then(|tty| crate::describe_tty(&tty)).map_or((0, -1), |(dev, group)| (dev, ns.nr_of(group)));
-    let mut flags = PF_RANDOMIZE;
+    let mut flags = if process.is_kernel() { PF_KTHREAD | PF_NOFREEZE } else { PF_RANDOMIZE };
     if !process.family().has_execed {
         flags |= PF_FORKNOEXEC;
     }

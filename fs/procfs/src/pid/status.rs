@@ -56,6 +56,7 @@ fn state_name(state: char) -> &'static str {
         'T' => " (stopped)",
         't' => " (tracing stop)",
         'Z' => " (zombie)",
+        'I' => " (idle)",
         _ => " (dead)",
     }
 }
@@ -92,7 +93,7 @@ fn ids(process: &Arc<Process>, task: &Task, cred: &Cred, (ns, eyes): (&PidNamesp
             out.ch('\t').int(number.into());
         }
     }
-    out.str("\nKthread:\t0\n");
+    out.str("\nKthread:\t").dec(process.is_kernel().into()).ch('\n');
 }
 
 fn memory(mm: &Mm, out: &mut Text) {
