@@ -97,6 +97,7 @@ fn add_file(req: &mut MapRequest, file: &Arc<File>) {
             Ok(mapping) => req.file = Some(mapping as Arc<dyn MappedFile>),
             Err(e) => req.refused = Some(e),
         },
+        Ok(MmapKind::Anonymous) if private => req.zeroes = Some(Mapping::of_zeroes(file) as Arc<dyn MappedFile>),
         Ok(MmapKind::Anonymous) => {}
         Err(e) => req.refused = Some(e),
     }

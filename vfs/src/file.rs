@@ -509,6 +509,10 @@ impl Mapping {
         let cache = file.inode().cache().ok_or(Errno::ENODEV)?.clone();
         Ok(Arc::new(Mapping { file: file.clone(), cache }))
     }
+    /// The same of a file of zeroes ([`crate::MmapKind::Anonymous`]): it has no pages.
+    pub fn of_zeroes(file: &Arc<File>) -> Arc<Mapping> {
+        Arc::new(Mapping { file: file.clone(), cache: PageCache::new(None) })
+    }
     /// The open file.
     pub fn file(&self) -> &Arc<File> {
         &self.file

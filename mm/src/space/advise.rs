@@ -93,7 +93,7 @@ impl Mm {
         if end == addr.0 {
             return Ok(());
         }
-        let label = name.map(|name| Arc::new(Label(name)));
+        let label = name.map(|name| Arc::new(Label::Name(name)));
         let mut dead = Dead::new();
         let mut areas = self.areas.write();
         let (mut at, mut hole) = (addr.0, false);
@@ -102,7 +102,8 @@ impl Mm {
             hole |= s > at;
             at = s.max(at);
             let stop = vma.end.min(end);
-            if !vma.is_anon() && !vma.file().is_some_and(|file| file.as_any().is::<SharedMemory>()) {
+            let zeroes = matches!(vma.label.as_deref(), Some(Label::Zeroes(_)));
+            if zeroes || !vma.is_anon() && !vma.file().is_some_and(|file| file.as_any().is::<SharedMemory>()) {
                 return Err(Errno::EBADF);
             }
             let pos = areas.cut(at, stop)?;

@@ -1,6 +1,6 @@
 //! What /proc shows of an address space.
 
-use super::vma::{Object, VmFlags, Vma};
+use super::vma::{Label, Object, VmFlags, Vma};
 use super::{Layout, Mm, MmStats, VmaInfo, VmaName};
 use crate::file::MappedFile;
 use abi::mman::Prot;
@@ -66,13 +66,17 @@ impl Mm {
 pub(super) fn describe<'a>(layout: &Layout, start: u64, vma: &'a Vma) -> VmaInfo<'a> {
     let name = match vma.object.as_deref() {
         Some(Object::File { file, .. }) => match vma.label.as_deref() {
-            Some(label) => VmaName::Shared(&label.0),
-            None => VmaName::File(file),
+            Some(Label::Name(name)) => VmaName::Shared(name),
+            _ => VmaName::File(file),
         },
         Some(Object::Special { name, .. }) => VmaName::Special(name),
         None if start < layout.brk && vma.end > layout.start_brk => VmaName::Heap,
         None if start <= layout.start_stack && vma.end >= layout.start_stack => VmaName::Stack,
-        None => vma.label.as_deref().map_or(VmaName::None, |label| VmaName::Private(&label.0)),
+        None => match vma.label.as_deref() {
+            Some(Label::Name(name)) => VmaName::Private(name),
+            Some(Label::Zeroes(file)) => VmaName::File(file),
+            None => VmaName::None,
+        },
     };
     VmaInfo {
         start,

@@ -1,7 +1,7 @@
 //! mmap(2) and munmap(2).
 
 use super::areas::{Areas, Dead, MAX_AREAS, MIN_ADDR};
-use super::vma::{Object, VmFlags, Vma};
+use super::vma::{Label, Object, VmFlags, Vma};
 use super::{Access, Limits, MapRequest, Mm, PAGE, SharedMemory, aligned, page_up};
 use crate::file::MappedFile;
 use abi::Errno;
@@ -134,7 +134,8 @@ impl Mm {
             }
             None => (0, None),
         };
-        Ok(Vma { end: start + len, pgoff, flags, object, label: None })
+        let label = req.zeroes.clone().filter(|_| object.is_none()).map(|file| Arc::new(Label::Zeroes(file)));
+        Ok(Vma { end: start + len, pgoff, flags, object, label })
     }
 
     /// The object of a file mapping, known to the file's reverse map.

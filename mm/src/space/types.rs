@@ -75,6 +75,8 @@ pub struct MapRequest {
     pub flags: MapFlags,
     /// The file; `None` for anonymous memory.
     pub file: Option<Arc<dyn MappedFile>>,
+    /// The file of zeroes that private anonymous memory is made from, for who asks what is mapped.
+    pub zeroes: Option<Arc<dyn MappedFile>>,
     /// Offset in the file, a multiple of the page size.
     pub offset: u64,
     /// Why the file may not be mapped so (EACCES, EPERM, ENODEV); reported in Linux's place among the checks.
@@ -95,6 +97,7 @@ impl MapRequest {
             max_prot: Prot::READ | Prot::WRITE | Prot::EXEC,
             flags: MapFlags::PRIVATE | MapFlags::ANONYMOUS,
             file: None,
+            zeroes: None,
             offset: 0,
             refused: None,
             may_lock: false,

@@ -82,13 +82,29 @@ pub struct Vma {
     pub pgoff: u64,
     pub flags: VmFlags,
     pub object: Option<Arc<Object>>,
-    /// What the program calls it (PR_SET_VMA_ANON_NAME).
+    /// What anonymous memory is shown as.
     pub label: Option<Arc<Label>>,
 }
 
-/// The name a program gives to anonymous memory, for readers of `/proc/PID/maps`.
-#[derive(PartialEq, Eq)]
-pub struct Label(pub Box<[u8]>);
+/// What readers of `/proc/PID/maps` see of anonymous memory.
+pub enum Label {
+    /// The name that the program gave to it (PR_SET_VMA_ANON_NAME).
+    Name(Box<[u8]>),
+    /// The file of zeroes that it was made from.
+    Zeroes(Arc<dyn MappedFile>),
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Label) -> bool {
+        match (self, other) {
+            (Label::Name(a), Label::Name(b)) => a == b,
+            (Label::Zeroes(a), Label::Zeroes(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Label {}
 
 impl Vma {
     pub fn pages(&self, start: u64) -> u64 {
