@@ -25,6 +25,11 @@ impl KernelThread {
     pub fn payload(&self) -> &(dyn Any + Send + Sync) {
         &*self.payload
     }
+    /// The registers of the program it runs, as they were when it last entered the kernel; `None` if it was never in user mode. They
+    /// are torn if it runs meanwhile.
+    pub fn user_regs(&self) -> Option<crate::user::Regs> {
+        self.raw.user_regs()
+    }
     pub(crate) fn raw(&self) -> &imp::thread::RawThread {
         &self.raw
     }

@@ -15,6 +15,7 @@ use core::sync::atomic::{
 use machine::cpu::CpuId;
 use machine::sync::{IrqLock, SpinLock};
 use machine::thread::KernelThread;
+use machine::user::Regs;
 
 /// What the owner of a thread (a task) hangs on it. The hooks run with interrupts off and must not lock anything that sleeps.
 pub trait ThreadExt: Any + Send + Sync {
@@ -244,6 +245,16 @@ impl Thread {
             state::DEAD => 'X',
             _ => 'R',
         }
+    }
+    /// The registers of its program, as they were when it last entered the kernel: of a thread that does not run now, or of the current
+    /// one. `None` of others, of those that were never in user mode and of those that have ended.
+    pub fn user_regs(&self) -> Option<Regs> {
+        let own = machine::thread::with_current(|k| {
+            let k = k.filter(|k| payload(k).is_some_and(|p| core::ptr::eq(&*p.thread, self)))?;
+            k.user_regs()
+        });
+        // Who is about to run it needs the lock first.
+        own.or_else(|| self.kernel.lock().as_ref()?.user_regs())
     }
     /// The CPU it runs on, or ran on last.
     pub fn cpu(&self) -> CpuId {

@@ -4,6 +4,7 @@ use super::cpu;
 use crate::cpu::CpuId;
 use crate::mem::OutOfFrames;
 use crate::thread::KernelThread;
+use crate::user::Regs;
 use std::cell::RefCell;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -27,6 +28,9 @@ impl RawThread {
     }
     pub fn adopted() -> RawThread {
         RawThread { entry: Mutex::new(None), baton: Mutex::new(None), passed: Condvar::new() }
+    }
+    pub fn user_regs(&self) -> Option<Regs> {
+        None
     }
     fn wait(&self) {
         let mut mine = self.baton.lock().expect("a test thread panicked");

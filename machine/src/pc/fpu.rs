@@ -8,9 +8,9 @@
 //! Source: Intel SDM volume 1 chapter 13 (XSAVE), Linux `struct _fpx_sw_bytes` (`asm/sigcontext.h`).
 
 use super::cpu::Cpu;
-use super::x86;
+use super::{thread, x86};
 use crate::mem::OutOfFrames;
-use crate::user::BadXstate;
+use crate::user::{BadXstate, Regs};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
 use core::ptr::NonNull;
@@ -164,11 +164,13 @@ impl FpuState {
         cpu.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr() && self.cpu == cpu.id.get()
     }
 
-    /// Makes the registers of `cpu` (this one) this thread's. Interrupts are off.
+    /// Makes the registers of `cpu` (this one) this thread's. Interrupts are off. `regs` is where its general ones are kept.
     #[inline]
-    pub fn load(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64) {
+    pub fn load(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) {
         if !self.live(cpu) {
             self.load_all(cpu, fs, gs);
+            // Here because it is seldom: always once before the program runs for the first time.
+            thread::note_user_regs(regs);
         } else if *fs != self.fs || *gs != self.gs {
             self.load_bases(*fs, *gs);
         }

@@ -4,16 +4,17 @@
 //! thread on that CPU has let go of it, so that a thread whose registers are still being saved is never resumed elsewhere.
 
 use super::cpu;
-use super::stack::Stack;
+use super::stack::{self, Stack};
 use crate::mem::OutOfFrames;
 use crate::sync::SpinLock;
 use crate::thread::KernelThread;
+use crate::user::Regs;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::arch::global_asm;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 global_asm!(
     r#"
@@ -51,7 +52,9 @@ pub struct RawThread {
     on_cpu: AtomicBool,
     entry: SpinLock<Option<Entry>>,
     /// `None` for code that ran before it became a thread.
-    _stack: Option<Stack>,
+    stack: Option<Stack>,
+    /// Where the general registers of its program are while it is in the kernel, 0 before it was in user mode.
+    user_regs: AtomicU64,
 }
 
 // SAFETY: `rsp` is touched only by the CPU that holds `on_cpu`; the rest is locked or constant.
@@ -76,13 +79,49 @@ impl RawThread {
             rsp: Cell::new(frame),
             on_cpu: AtomicBool::new(false),
             entry: SpinLock::new(Some((entry, end))),
-            _stack: Some(stack),
+            stack: Some(stack),
+            user_regs: AtomicU64::new(0),
         })
     }
 
     pub fn adopted() -> RawThread {
-        RawThread { rsp: Cell::new(0), on_cpu: AtomicBool::new(true), entry: SpinLock::new(None), _stack: None }
+        RawThread {
+            rsp: Cell::new(0),
+            on_cpu: AtomicBool::new(true),
+            entry: SpinLock::new(None),
+            stack: None,
+            user_regs: AtomicU64::new(0),
+        }
     }
+}
+
+impl RawThread {
+    /// What the registers of its program were when it last entered the kernel; `None` if it was never in user mode.
+    pub fn user_regs(&self) -> Option<Regs> {
+        const WORDS: usize = size_of::<Regs>() / 8;
+        let at = self.user_regs.load(Ordering::Relaxed);
+        let top = self.stack.as_ref()?.top();
+        if !at.is_multiple_of(8) || at < top - stack::SIZE || at > top - size_of::<Regs>() as u64 {
+            return None;
+        }
+        let mut words = [0u64; WORDS];
+        for (word, i) in words.iter_mut().zip(0..) {
+            // SAFETY: inside the stack, which is mapped as long as this record lives. The thread itself may write there meanwhile:
+            // the loads are atomic, so that each gives some value that was there.
+            *word = unsafe { AtomicU64::from_ptr((at as *mut u64).add(i)) }.load(Ordering::Relaxed);
+        }
+        // SAFETY: `Regs` is that many words without padding, and any value is a valid one.
+        Some(unsafe { core::mem::transmute::<[u64; WORDS], Regs>(words) })
+    }
+}
+
+/// The current thread keeps the registers of its program here from now on.
+pub fn note_user_regs(regs: *const Regs) {
+    with_current(|t| {
+        if let Some(t) = t {
+            t.raw().user_regs.store(regs as u64, Ordering::Relaxed);
+        }
+    });
 }
 
 /// First code of a new thread.

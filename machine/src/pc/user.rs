@@ -203,7 +203,7 @@ pub fn run(ctx: &mut UserCtx) -> Exit {
         x86::sti();
         return Exit::Interrupt;
     }
-    ctx.fpu.load(cpu, &mut ctx.fs_base, &mut ctx.gs_base);
+    ctx.fpu.load(cpu, &mut ctx.fs_base, &mut ctx.gs_base, &raw const ctx.regs);
     // SAFETY: interrupts are off, `regs` end on a 16-byte boundary inside `ctx`, which stays borrowed until user mode is left.
     let left = unsafe { ochre_enter_user(&raw mut ctx.regs) };
     if left.reason == 0 {
