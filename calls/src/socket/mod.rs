@@ -51,6 +51,7 @@ fn new_file(cx: &Cx, ops: Arc<dyn SocketOps>, flags: OpenFlags) -> Arc<File> {
     let inode = AnonInode::new(fs.sb(), S_IFSOCK | 0o777);
     let cred = cx.cred();
     inode.base().apply(&SetAttr { uid: Some(cred.fsuid), gid: Some(cred.fsgid), ..SetAttr::default() });
+    ops.common().set_ino(inode.base().ino());
     let place = fs.place(Arc::new(inode), b"socket", true);
     let keep = flags & OpenFlags::NONBLOCK;
     File::new(place, Socket::new(ops), keep | OpenFlags::RDWR, cred.clone())

@@ -40,6 +40,8 @@ pub struct Common {
     sndtimeo: AtomicU64,
     linger: AtomicU64,
     error: AtomicU32,
+    /// Of its file, 0 before it has one.
+    ino: AtomicU64,
     /// Where the next MSG_PEEK looks, negative for the start (SO_PEEK_OFF).
     peek_off: AtomicI32,
 }
@@ -56,12 +58,21 @@ impl Default for Common {
             sndtimeo: AtomicU64::new(0),
             linger: AtomicU64::new(0),
             error: AtomicU32::new(0),
+            ino: AtomicU64::new(0),
             peek_off: AtomicI32::new(-1),
         }
     }
 }
 
 impl Common {
+    /// The inode number of its file, 0 before it has one.
+    pub fn ino(&self) -> u64 {
+        self.ino.load(Ordering::Relaxed)
+    }
+    /// It has a file.
+    pub fn set_ino(&self, ino: u64) {
+        self.ino.store(ino, Ordering::Relaxed);
+    }
     /// A boolean option's value.
     pub fn is(&self, option: Flag) -> bool {
         self.flags.load(Ordering::Relaxed) & option as u32 != 0

@@ -1,7 +1,8 @@
 //! AF_UNIX: sockets between programs of one machine (unix(7)).
 //!
 //! [`socket`] is one socket and its place among peers, [`queue`] what waits to be received, [`stream`] and [`dgram`] move data,
-//! [`connect`] makes connections, [`name`] is the address space, [`flight`] counts files in flight, [`gc`] finds sockets that only sockets in flight refer to.
+//! [`connect`] makes connections, [`name`] is the address space, [`flight`] counts files in flight, [`gc`] finds sockets that only sockets in flight refer to,
+//! [`list`] knows them all.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -12,6 +13,7 @@ pub mod connect;
 pub mod dgram;
 pub mod flight;
 pub mod gc;
+pub mod list;
 pub mod name;
 mod ops;
 pub mod queue;

@@ -7,6 +7,7 @@
 //! inboxes and no two links are ever held at once. A socket's peer is an owning reference in both directions; closing takes
 //! it out.
 
+use crate::list::Place;
 use crate::name::{self, Name};
 use crate::queue::Inbox;
 use abi::Errno;
@@ -91,6 +92,7 @@ pub struct UnixSocket {
     pub kind: Kind,
     pub(crate) common: Common,
     me: Weak<UnixSocket>,
+    _place: Place,
     net: Arc<NetNamespace>,
     link: SpinLock<Link>,
     inbox: Mutex<Inbox>,
@@ -147,6 +149,7 @@ impl UnixSocket {
             kind,
             common: Common::default(),
             me: me.clone(),
+            _place: Place::take(me),
             net,
             link: SpinLock::new(link),
             inbox: Mutex::new(Inbox::default()),
