@@ -40,6 +40,7 @@ impl FileOps for OpenDir {
             What::Dir(entries) => Ok(fixed(entries.iter().map(|e| (e.name(), e.kind())), pos, sink)),
             What::PidDir(subject, dir) => match dir {
                 PidDir::Process | PidDir::Thread => Ok(fixed(pid::entries(*dir), pos, sink)),
+                PidDir::Net => Ok(fixed(pid::net_entries(subject), pos, sink)),
                 PidDir::Namespaces => {
                     subject.may_trace(f.cred())?;
                     Ok(fixed(task::ns::LINKS.iter().map(|l| (l.0, FileType::Symlink)), pos, sink))

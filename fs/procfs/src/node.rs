@@ -15,6 +15,9 @@ use core::any::Any;
 use vfs::inode::generic_permission;
 use vfs::{Attr, Caller, Cred, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock};
 
+/// The size of a read that programs are told to prefer.
+const BLOCK: u32 = 1024;
+
 /// What an inode stands for.
 pub enum What {
     /// The root directory.
@@ -94,7 +97,7 @@ impl Inode for Node {
             return Err(Errno::ENOENT);
         }
         self.follow_owner();
-        Ok(self.base.attr_with(0, 0))
+        Ok(Attr { blksize: BLOCK, ..self.base.attr_with(0, 0) })
     }
     fn permission(&self, cred: &Cred, mask: u32) -> Result<(), Errno> {
         if let (What::PidDir(subject, PidDir::Process), Some(options)) = (&self.what, self.options())

@@ -216,9 +216,24 @@ pub fn swaps(out: &mut Text) -> Shown {
     Ok(())
 }
 
-/// /proc/cgroups: no version 1 controllers.
+/// /proc/cgroups: all controllers are those of the one hierarchy.
 pub fn cgroups(out: &mut Text) -> Shown {
     out.str("#subsys_name\thierarchy\tnum_cgroups\tenabled\n");
+    let groups = task::cgroup::root().descendants() as u64 + 1;
+    for (name, _) in task::cgroup::Controllers::NAMES {
+        out.str(name).str("\t0\t").dec(groups).str("\t1\n");
+    }
+    Ok(())
+}
+
+/// /proc/diskstats: no block devices yet.
+pub fn diskstats(_: &mut Text) -> Shown {
+    Ok(())
+}
+
+/// /proc/execdomains: one, and it is the kernel's.
+pub fn execdomains(out: &mut Text) -> Shown {
+    out.str("0-0\tLinux           \t[kernel]\n");
     Ok(())
 }
 

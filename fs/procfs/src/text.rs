@@ -121,6 +121,13 @@ impl Text {
         }
         self
     }
+    /// Appends a hexadecimal number in capitals with leading zeroes to `width` columns.
+    pub fn upper_hex(&mut self, value: u64, width: usize) -> &mut Text {
+        let start = self.at;
+        self.hex(value, width);
+        self.buf.get_mut(start..self.at).unwrap_or_default().make_ascii_uppercase();
+        self
+    }
     /// Appends `ch` `count` times.
     pub fn pad(&mut self, ch: char, count: usize) -> &mut Text {
         for _ in 0..count {

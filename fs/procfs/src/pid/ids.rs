@@ -43,10 +43,11 @@ pub fn cgroup(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     Ok(())
 }
 
-/// `children`: the children of all threads.
+/// `children`: the children that the thread has made.
 pub fn children(subject: &Subject, _: &File, out: &mut Text) -> Shown {
-    let process = subject.process()?;
-    for child in &process.family().children {
+    let (process, tid) = (subject.process()?, subject.task()?.tid());
+    let children = process.family().children.clone();
+    for child in children.iter().filter(|child| child.family().parent_tid == tid) {
         out.int(child.number().nr_in(subject.ns()).into()).ch(' ');
     }
     Ok(())

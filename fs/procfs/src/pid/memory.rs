@@ -62,7 +62,7 @@ pub fn cmdline(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 
 /// `environ`.
 pub fn environ(subject: &Subject, _: &File, out: &mut Text) -> Shown {
-    let Some(mm) = subject.task()?.mm() else { return Ok(()) };
+    let mm = subject.task()?.mm().ok_or(Errno::ESRCH)?;
     let layout = mm.layout();
     range(&mm, layout.env_start, layout.env_end, out)
 }
@@ -126,11 +126,16 @@ impl FileOps for MemFile {
         Ok(done)
     }
     fn seek(&self, f: &File, off: i64, whence: u32) -> Option<Result<u64, Errno>> {
-        // Addresses beyond the middle are negative offsets; the end is unknown.
-        match whence {
-            0 => Some(Ok(off as u64)),
-            1 => Some(Ok(f.pos().wrapping_add(off as u64))),
-            _ => Some(Err(Errno::EINVAL)),
-        }
+        seek(f, off, whence)
+    }
+}
+
+/// Seeking in a file that is as long as an address space.
+pub fn seek(f: &File, off: i64, whence: u32) -> Option<Result<u64, Errno>> {
+    // Addresses beyond the middle are negative offsets; the end is unknown.
+    match whence {
+        0 => Some(Ok(off as u64)),
+        1 => Some(Ok(f.pos().wrapping_add(off as u64))),
+        _ => Some(Err(Errno::EINVAL)),
     }
 }

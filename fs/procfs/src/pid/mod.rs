@@ -11,10 +11,14 @@ mod map_files;
 mod maps;
 mod memory;
 mod mounts;
+mod net;
+mod pagemap;
 mod query;
+mod sched;
 mod smaps;
 mod stat;
 mod status;
+mod syscall;
 mod timens;
 mod timers;
 
@@ -48,6 +52,8 @@ pub enum PidDir {
     Namespaces,
     /// `map_files`.
     MapFiles,
+    /// `net`.
+    Net,
 }
 
 impl PidDir {
@@ -66,6 +72,27 @@ pub enum Guard {
     Trace,
 }
 
+/// Which directories a file is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// Those of processes and of threads.
+    Everywhere,
+    /// Those of processes.
+    Whole,
+    /// Those of threads.
+    Thread,
+}
+
+impl Place {
+    fn is_in(self, dir: PidDir) -> bool {
+        match self {
+            Place::Everywhere => true,
+            Place::Whole => dir == PidDir::Process,
+            Place::Thread => dir == PidDir::Thread,
+        }
+    }
+}
+
 /// Writes a file's text for the open file that is read.
 pub type Show = fn(&Subject, &File, &mut Text) -> Result<(), Errno>;
 /// Writes a page of records, or one that is longer, from a position on (0 is the first); gives the position of the next.
@@ -82,8 +109,8 @@ pub struct PidEntry {
     name: &'static str,
     mode: u32,
     guard: Guard,
-    /// Only in `/proc/PID`, not in the directories of threads.
-    whole_only: bool,
+    /// Which directories it is in.
+    place: Place,
     /// Makes the text.
     pub show: Show,
     /// Takes what is written.
@@ -103,7 +130,7 @@ const fn read(name: &'static str, mode: u32, guard: Guard, show: Show) -> PidEnt
         name,
         mode,
         guard,
-        whole_only: false,
+        place: Place::Everywhere,
         show,
         store: None,
         open: None,
@@ -130,14 +157,14 @@ const fn lines(entry: PidEntry) -> PidEntry {
 }
 
 const fn whole(entry: PidEntry) -> PidEntry {
-    PidEntry { whole_only: true, ..entry }
+    PidEntry { place: Place::Whole, ..entry }
 }
 
 /// The files of a process directory, by name.
 static ENTRIES: &[PidEntry] = &[
     read("auxv", 0o400, Guard::Trace, memory::auxv),
     read("cgroup", 0o444, Guard::None, ids::cgroup),
-    whole(read("children", 0o444, Guard::None, ids::children)),
+    PidEntry { place: Place::Thread, ..read("children", 0o444, Guard::None, ids::children) },
     write("clear_refs", 0o200, |_, _, _| Err(Errno::EINVAL), smaps::clear_refs),
     read("cmdline", 0o444, Guard::None, memory::cmdline),
     write("comm", 0o644, ids::comm, ids::set_comm),
@@ -152,8 +179,10 @@ static ENTRIES: &[PidEntry] = &[
     whole(read("mountstats", 0o400, Guard::None, mounts::mountstats)),
     read("oom_score", 0o444, Guard::None, ids::oom_score),
     write("oom_score_adj", 0o644, ids::oom_score_adj, ids::set_oom_score_adj),
+    opened("pagemap", 0o400, Guard::Trace, pagemap::open),
     read("personality", 0o400, Guard::Trace, ids::personality),
     opened("projid_map", 0o644, Guard::None, idmap::open_projid_map),
+    read("sched", 0o444, Guard::None, sched::show),
     opened("setgroups", 0o644, Guard::None, idmap::open_setgroups),
     records("smaps", 0o444, Guard::Trace, smaps::smaps),
     read("smaps_rollup", 0o444, Guard::Trace, smaps::rollup),
@@ -161,8 +190,10 @@ static ENTRIES: &[PidEntry] = &[
     read("statm", 0o444, Guard::None, stat::statm),
     read("status", 0o444, Guard::None, status::status),
     opened("uid_map", 0o644, Guard::None, idmap::open_uid_map),
+    read("syscall", 0o400, Guard::None, syscall::show),
     whole(write("timens_offsets", 0o644, timens::show, timens::store)),
     whole(read("timers", 0o444, Guard::None, timers::show)),
+    whole(write("timerslack_ns", 0o666, timers::slack, timers::set_slack)),
     read("wchan", 0o444, Guard::None, ids::wchan),
 ];
 
@@ -171,10 +202,11 @@ static FDINFO: PidEntry = read("", 0o400, Guard::None, fd::fdinfo);
 
 /// Magic links and directories, by name.
 const LINKS: [(&str, Link); 3] = [("cwd", Link::Cwd), ("exe", Link::Exe), ("root", Link::Root)];
-const DIRS: [(&str, PidDir, u32); 5] = [
+const DIRS: [(&str, PidDir, u32); 6] = [
     ("fd", PidDir::Fds, 0o500),
     ("fdinfo", PidDir::FdInfos, 0o555),
     ("map_files", PidDir::MapFiles, 0o500),
+    ("net", PidDir::Net, 0o555),
     ("ns", PidDir::Namespaces, 0o511),
     ("task", PidDir::Tasks, 0o555),
 ];
@@ -264,6 +296,11 @@ impl Subject {
         let me = crate::current().ok_or(Errno::EACCES)?;
         check(me.process(), cred, &*self.task()?, Mode::Read, Creds::Fs).map_err(|_| Errno::EACCES)
     }
+    /// `cred` may take hold of the process.
+    pub fn may_attach(&self, cred: &Cred) -> Result<(), Errno> {
+        let me = crate::current().ok_or(Errno::EPERM)?;
+        check(me.process(), cred, &*self.task()?, Mode::Attach, Creds::Fs)
+    }
     /// `cred` may open `entry`.
     pub fn may_open(&self, entry: &PidEntry, cred: &Cred) -> Result<(), Errno> {
         match entry.guard {
@@ -283,12 +320,18 @@ pub fn process_of(file: &File) -> Option<Result<Arc<Process>, Errno>> {
 
 /// Names and types of the fixed entries of a process's or thread's directory.
 pub fn entries(dir: PidDir) -> impl Iterator<Item = (&'static str, FileType)> {
-    let files = ENTRIES.iter().filter(move |e| dir == PidDir::Process || !e.whole_only);
+    let files = ENTRIES.iter().filter(move |e| e.place.is_in(dir));
     let dirs = DIRS.iter().filter(move |d| dir == PidDir::Process || d.1.is_in_threads());
     files
         .map(|e| (e.name, FileType::Regular))
         .chain(dirs.map(|d| (d.0, FileType::Directory)))
         .chain(LINKS.iter().map(|l| (l.0, FileType::Symlink)))
+}
+
+/// Names and types of the files about the network namespace of a process; none once it has ended.
+pub fn net_entries(subject: &Subject) -> impl Iterator<Item = (&'static str, FileType)> + use<> {
+    let alive = net::of(subject).is_ok();
+    net::ENTRIES.iter().filter(move |_| alive).map(|e| (e.name, FileType::Regular))
 }
 
 /// Number shown for a process's directory in listings.
@@ -325,6 +368,11 @@ pub fn lookup(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &
             let link = What::PidLink(subject.clone(), Link::Mapped(start, end));
             Ok(Node::new(sb, FileType::Symlink.mode() | mode, link))
         }
+        PidDir::Net => {
+            net::of(subject)?;
+            let entry = net::ENTRIES.iter().find(|e| e.name.as_bytes() == name).ok_or(Errno::ENOENT)?;
+            Ok(Node::new(sb, FileType::Regular.mode() | entry.mode, What::PidText(subject.clone(), entry)))
+        }
         PidDir::FdInfos => {
             let fd = number(name).ok_or(Errno::ENOENT)?;
             subject.file(fd)?;
@@ -336,7 +384,7 @@ pub fn lookup(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &
 
 fn fixed(sb: &Arc<SuperBlock>, subject: &Arc<Subject>, dir: PidDir, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
     let whole = dir == PidDir::Process;
-    if let Some(entry) = ENTRIES.iter().find(|e| e.name.as_bytes() == name && (whole || !e.whole_only)) {
+    if let Some(entry) = ENTRIES.iter().find(|e| e.name.as_bytes() == name && e.place.is_in(dir)) {
         return Ok(Node::new(sb, FileType::Regular.mode() | entry.mode, What::PidText(subject.clone(), entry)));
     }
     if let Some((_, link)) = LINKS.iter().find(|l| l.0.as_bytes() == name) {
