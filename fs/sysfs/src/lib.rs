@@ -1,4 +1,4 @@
-//! `/sys`: the part of sysfs(5) that has something real behind it: the processors, the mount point of control groups, and what
+//! `/sys`: the part of sysfs(5) that has something real behind it: the processors, the clock source, the mount point of control groups, and what
 //! other parts of the kernel tell about themselves in `/sys/kernel`.
 //!
 //! The tree never changes after boot. It is made whole at the first mount, shared by all mounts, and its inodes live as
@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod clocks;
 mod cpus;
 mod tree;
 
@@ -72,7 +73,7 @@ impl FsType for SysfsType {
             let sb = SuperBlock::new("sysfs", SbFlags::CACHE_NEGATIVE, Box::new(Sysfs));
             let dir = |entries| Node::dir(&sb, entries);
             let cpus = cpus::directory(&sb);
-            let system = dir(alloc::vec![("cpu".into(), cpus)]);
+            let system = dir(alloc::vec![("clocksource".into(), clocks::directory(&sb)), ("cpu".into(), cpus)]);
             let devices = dir(alloc::vec![("system".into(), system)]);
             let fs = dir(alloc::vec![("cgroup".into(), dir(alloc::vec![]))]);
             dir(alloc::vec![

@@ -7,7 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use vfs::{
-    Caller, DirSink, Dst, File, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock, emit_dots, next_ino,
+    Caller, DirSink, Dst, File, FileOps, FileType, Inode, InodeBase, Path, SetAttr, Src, SuperBlock, emit_dots,
+    next_ino,
 };
 
 /// Size that Linux shows for every file here.
@@ -18,7 +19,12 @@ enum What {
     Text(String),
     /// Made at each read.
     Live(fn() -> String),
+    /// Likewise, and what is written is acted on.
+    Knob(fn() -> String, Store),
 }
+
+/// Acts on what was written to a file.
+pub type Store = fn(&[u8]) -> Result<(), Errno>;
 
 /// A directory or file.
 pub struct Node {
@@ -52,6 +58,10 @@ impl Node {
     pub fn live(sb: &Arc<SuperBlock>, show: fn() -> String) -> Arc<Node> {
         Node::new(sb, FileType::Regular.mode() | 0o444, What::Live(show))
     }
+    /// A file with these permissions that can be written.
+    pub fn knob(sb: &Arc<SuperBlock>, permissions: u32, show: fn() -> String, store: Store) -> Arc<Node> {
+        Node::new(sb, FileType::Regular.mode() | permissions, What::Knob(show, store))
+    }
 }
 
 impl Inode for Node {
@@ -82,7 +92,7 @@ impl FileOps for Node {
         let made;
         let text = match &self.what {
             What::Text(text) => text,
-            What::Live(show) => {
+            What::Live(show) | What::Knob(show, _) => {
                 made = show();
                 &made
             }
@@ -92,6 +102,13 @@ impl FileOps for Node {
             Some(rest) if !rest.is_empty() => dst.put(rest),
             _ => Ok(0),
         }
+    }
+    fn write_at(&self, _: &File, src: &mut Src<'_>, _: u64) -> Result<usize, Errno> {
+        let What::Knob(_, store) = &self.what else { return Err(Errno::EIO) };
+        let mut text = alloc::vec![0; src.remaining().min(FILE_SIZE as usize)];
+        let n = src.get(&mut text)?;
+        store(text.get(..n).unwrap_or_default())?;
+        Ok(n)
     }
     fn readdir(&self, f: &File, pos: u64, sink: &mut dyn DirSink) -> Result<u64, Errno> {
         let What::Dir(entries) = &self.what else { return Err(Errno::ENOTDIR) };
