@@ -83,6 +83,7 @@ pub const ARCH_GET_CPUID: i32 = 0x1011;
 pub const ARCH_SET_CPUID: i32 = 0x1012;
 /// The private futex table of a process.
 pub const PR_FUTEX_HASH: i32 = 78;
+pub const PR_FUTEX_HASH_SET_SLOTS: u64 = 1;
 pub const PR_FUTEX_HASH_GET_SLOTS: u64 = 2;
 /// Extensions of the time slice on request (rseq(2)).
 pub const PR_RSEQ_SLICE_EXTENSION: i32 = 79;

@@ -62,7 +62,7 @@ pub fn futex(
     let shared = op & op::PRIVATE_FLAG == 0;
     let word = Word { addr, shared };
     if command == op::WAKE && op & (op::CLOCK_REALTIME | op::ROBUST_UNLOCK) == 0 {
-        return Ok(futex::wake(word.key(cx, false)?, count(val), BITSET_MATCH_ANY)? as i64);
+        return Ok(futex::wake(cx.mm(), word.key(cx, false)?, count(val), BITSET_MATCH_ANY)? as i64);
     }
     let waits = matches!(command, op::WAIT | op::WAIT_BITSET | op::LOCK_PI | op::LOCK_PI2 | op::WAIT_REQUEUE_PI);
     let realtime = op & op::CLOCK_REALTIME != 0;
@@ -99,7 +99,7 @@ pub fn futex(
             }
             let key = word.key(cx, false)?;
             unlock.map_or(Ok(()), |unlock| unlock.free(cx, addr))?;
-            Ok(futex::wake(key, count(val), bitset)? as i64)
+            Ok(futex::wake(cx.mm(), key, count(val), bitset)? as i64)
         }
         op::REQUEUE | op::CMP_REQUEUE => {
             let (wakes, moves) = (usize::try_from(val as i32), usize::try_from(val2 as i32));
@@ -108,7 +108,7 @@ pub fn futex(
             if command == op::CMP_REQUEUE && cx.mm().load_u32(addr)? != val3 {
                 return Err(Errno::EAGAIN);
             }
-            let (woken, moved) = futex::requeue(from, to, wakes, moves)?;
+            let (woken, moved) = futex::requeue(cx.mm(), (from, to), wakes, moves)?;
             Ok((woken + moved) as i64)
         }
         op::WAKE_OP => {
@@ -233,7 +233,7 @@ pub fn futex_wake(cx: &mut Cx, addr: VirtAddr, mask: u64, nr: i32, flags: u32) -
     let key = futex2_key(cx, addr, flags, false)?;
     // Unlike futex(2) this takes 0 at its word, but a negative number for one.
     let most = if nr == 0 { 0 } else { count(nr as u32) };
-    Ok(futex::wake(key, most, bitset)? as i32)
+    Ok(futex::wake(cx.mm(), key, most, bitset)? as i32)
 }
 
 /// futex_wait(2)
@@ -280,6 +280,6 @@ pub fn futex_requeue(
     if cx.mm().load_u32(from.addr)? != from.expected {
         return Err(Errno::EAGAIN);
     }
-    let (woken, moved) = futex::requeue(from.key, to.key, wakes, moves)?;
+    let (woken, moved) = futex::requeue(cx.mm(), (from.key, to.key), wakes, moves)?;
     Ok((woken + moved) as i32)
 }

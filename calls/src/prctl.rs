@@ -147,8 +147,8 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             Ok(0)
         }
         PR_FUTEX_HASH => match a2 {
-            // There is one table for all processes.
-            PR_FUTEX_HASH_GET_SLOTS => Ok(0),
+            PR_FUTEX_HASH_SET_SLOTS if a4 == 0 => task::futex::set_slots(cx.mm(), a3 as u32 as usize).map(|()| 0),
+            PR_FUTEX_HASH_GET_SLOTS => Ok(task::futex::slots(cx.mm()) as i64),
             _ => Err(Errno::EINVAL),
         },
         PR_RSEQ_SLICE_EXTENSION if a4 != 0 || a5 != 0 => Err(Errno::EINVAL),

@@ -110,7 +110,7 @@ pub(crate) fn release_memory(cx: &mut Cx) {
         && let Ok(key) = futex::key(cx.mm(), VirtAddr(word), true, false)
     {
         // Nobody waits for such a word as a priority-inheriting one; if a program does, its waiter stays.
-        let _ = futex::wake(key, 1, BITSET_MATCH_ANY);
+        let _ = futex::wake(cx.mm(), key, 1, BITSET_MATCH_ANY);
     }
     cx.task.release_vfork();
 }

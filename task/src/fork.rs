@@ -11,7 +11,7 @@ use crate::process::{Parts, Process};
 use crate::task::{Handles, Task};
 use crate::trace::{link, report};
 use crate::users::UserCounts;
-use crate::{pidfd, rseq, run, seccomp, tree, work};
+use crate::{futex, pidfd, rseq, run, seccomp, tree, work};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::ptrace::Event;
@@ -280,7 +280,12 @@ fn child_handles(cx: &Cx, f: CloneFlags) -> Result<Handles, Errno> {
     }
     let fs = if f.contains(CloneFlags::FS) { cx.fs().clone() } else { cx.fs().fork() };
     let ns = change::for_child(cx, f, &cred, &fs)?;
-    let mm = if f.contains(CloneFlags::VM) { cx.mm().clone() } else { cx.mm().fork()? };
+    let mm = if f.contains(CloneFlags::VM) {
+        futex::share(cx.mm(), cx.process().thread_count())?;
+        cx.mm().clone()
+    } else {
+        cx.mm().fork()?
+    };
     if !Arc::ptr_eq(&ns.time, &cx.ns().time) {
         crate::exec::enter_time(&mm, &ns.time)?;
     }

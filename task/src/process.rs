@@ -313,6 +313,10 @@ impl Process {
     pub fn threads(&self) -> SmallVec<[Arc<Task>; 1]> {
         self.sig.lock().threads.clone()
     }
+    /// How many live threads it has.
+    pub fn thread_count(&self) -> usize {
+        self.sig.lock().threads.len()
+    }
     /// Wait status (meaningful once it is a zombie).
     pub fn exit_status(&self) -> i32 {
         self.exit_status.load(Ordering::Acquire)

@@ -44,9 +44,10 @@ use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use areas::{Areas, Dead};
+use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::aspace::AddressSpace;
-use machine::sync::SpinLock;
+use machine::sync::{Once, SpinLock};
 use machine::{PAGE_SIZE, VirtAddr};
 use pages::{Leaf, PageMap};
 use sched::RwLock;
@@ -64,6 +65,7 @@ pub struct Mm {
     /// Kinds of expedited barrier the process registered for (membarrier(2)).
     barriers: AtomicU32,
     concurrency_ids: AtomicU64,
+    futexes: Once<Arc<dyn Any + Send + Sync>>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -84,6 +86,7 @@ impl Mm {
             limits: SpinLock::new(limits),
             barriers: AtomicU32::new(0),
             concurrency_ids: AtomicU64::new(0),
+            futexes: Once::new(),
         })
     }
     /// Makes this the current CPU's user address space.
@@ -98,6 +101,11 @@ impl Mm {
     /// Registrations for membarrier(2), a bit set of its registration commands.
     pub fn barriers(&self) -> &AtomicU32 {
         &self.barriers
+    }
+    /// What the floor above keeps for those who wait in this space (futex(2)), once they can be several.
+    #[inline]
+    pub fn futexes(&self) -> &Once<Arc<dyn Any + Send + Sync>> {
+        &self.futexes
     }
     /// The concurrency ids that threads of this space own (rseq(2)); its meaning is the owner's of those.
     #[inline]

@@ -1,6 +1,6 @@
 //! Time limits of waits. One on the wall clock follows the clock when it is set: the waits in question look anew.
 
-use super::{TABLE, Waiter};
+use super::{Waiter, table};
 use core::sync::atomic::{AtomicU32, Ordering::*};
 use machine::sync::Once;
 use sched::clock::{Base, Set};
@@ -22,11 +22,11 @@ static HOOK: Once<()> = Once::new();
 /// The wall clock has been set.
 fn clock_set(_: Set) {
     CLOCK_SET.fetch_add(1, SeqCst);
-    for bucket in &TABLE {
+    table::all(|bucket| {
         for entry in bucket.list.lock().iter().filter(|entry| entry.waiter.wall) {
             entry.waiter.thread.wake();
         }
-    }
+    });
 }
 
 impl Limit {

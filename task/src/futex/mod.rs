@@ -1,6 +1,6 @@
 //! Futexes (futex(2)): sleeping until another thread says that a word of memory has changed.
 //!
-//! Waiters stand in a fixed table of buckets, hashed by the identity of the word. A waiter enters its bucket, *then* looks at the
+//! Waiters stand in a table of buckets ([`table`]), hashed by the identity of the word. A waiter enters its bucket, *then* looks at the
 //! word once more; a waker changes the word, *then* looks at the bucket. A wake-up with nobody waiting is therefore a fence and
 //! one load. The word is never accessed with a bucket locked, because that may fault and sleep.
 //!
@@ -10,8 +10,9 @@
 //! Lock order:
 //! ```text
 //! pi::WORLD                  owners of all contended priority-inheriting words
-//!   Bucket::list             two at once in ascending order of their index (requeue)
-//!     scheduler's locks
+//!   an address space's table, shared or alone
+//!     Bucket::list           two at once in ascending order of their address (requeue)
+//!       scheduler's locks
 //!   pi::Links of one thread
 //! ```
 //!
@@ -21,6 +22,7 @@ mod limit;
 mod ops;
 mod pi;
 mod robust;
+mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -30,6 +32,7 @@ pub use ops::{requeue, wake_op};
 pub use pi::{Asker, Links, Locker, lock as lock_pi, priority_changed, unlock as unlock_pi};
 pub use pi::{requeue as requeue_pi, wait_requeue as wait_requeue_pi};
 pub use robust::RobustUnlock;
+pub use table::{set_slots, share, slots};
 pub(crate) use robust::{enter_memory, leave_memory};
 pub use wait::{Multi, wait, wait_multi};
 
@@ -38,22 +41,12 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering::*, fence};
 use machine::VirtAddr;
-use machine::sync::SpinLock;
 use mm::{FutexKey, Mm};
 use sched::Thread;
-
-const BUCKETS: usize = 256;
-
-static TABLE: [Bucket; BUCKETS] = [const { Bucket::new() }; BUCKETS];
-
-/// Waiters whose words hash alike: by real-time priority, then the longest waiting first.
-struct Bucket {
-    /// Length of `list`, readable without its lock.
-    count: AtomicU32,
-    list: SpinLock<VecDeque<Entry>>,
-}
+use table::Bucket;
 
 /// One word that a thread waits for.
+#[derive(Clone)]
 struct Entry {
     key: FutexKey,
     /// Which of the thread's words this is (futex_waitv).
@@ -79,12 +72,6 @@ struct Waiter {
 
 const WAITING: u32 = u32::MAX;
 
-impl Bucket {
-    const fn new() -> Bucket {
-        Bucket { count: AtomicU32::new(0), list: SpinLock::new(VecDeque::new()) }
-    }
-}
-
 impl Waiter {
     fn new(limit: Option<Limit>, pi: Option<pi::Side>) -> Arc<Waiter> {
         Arc::new(Waiter {
@@ -103,16 +90,6 @@ impl Waiter {
     }
 }
 
-#[inline]
-fn bucket_of(key: &FutexKey) -> usize {
-    let (a, b) = match *key {
-        FutexKey::Private { mm, addr } => (mm, addr),
-        FutexKey::Shared { object, offset } => (object ^ 1 << 63, offset),
-    };
-    let mixed = (a.rotate_left(32) ^ b >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 56) as usize % BUCKETS
-}
-
 /// The word at `addr`: EINVAL when it is not aligned, EFAULT outside user space and, with `write`, where it cannot be changed.
 #[inline]
 pub fn key(mm: &Mm, addr: VirtAddr, shared: bool, write: bool) -> Result<FutexKey, Errno> {
@@ -122,16 +99,16 @@ pub fn key(mm: &Mm, addr: VirtAddr, shared: bool, write: bool) -> Result<FutexKe
     mm.futex_key(addr, shared, write)
 }
 
-/// Puts a waiter into the table.
-fn enter(key: FutexKey, index: u32, bitset: u32, waiter: &Arc<Waiter>) -> Result<(), Errno> {
-    let bucket = &TABLE[bucket_of(&key)];
+/// Puts a waiter, which sees the word in `mm`, into the table.
+fn enter(mm: &Mm, key: FutexKey, index: u32, bitset: u32, waiter: &Arc<Waiter>) -> Result<(), Errno> {
     let rank = waiter.thread.own_rank().min(sched::policy::FAIR_RANK);
-    let mut list = bucket.list.lock();
-    list.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-    insert(&mut list, Entry { key, index, bitset, rank, waiter: waiter.clone() });
-    waiter.entries.fetch_add(1, Relaxed);
-    bucket.count.store(list.len() as u32, Relaxed);
-    drop(list);
+    let entry = Entry { key, index, bitset, rank, waiter: waiter.clone() };
+    table::at(mm, &key, |bucket| {
+        bucket.add(entry)?;
+        // Still in the table's hold: whoever takes the place out again finds it counted.
+        waiter.entries.fetch_add(1, Relaxed);
+        Ok::<(), Errno>(())
+    })?;
     fence(SeqCst);
     Ok(())
 }
@@ -146,28 +123,32 @@ fn insert(list: &mut VecDeque<Entry>, entry: Entry) {
 }
 
 /// Takes what is left of a waiter out of the table. Its entries are where they were put, unless they were requeued.
-fn leave(waiter: &Arc<Waiter>, keys: &[FutexKey]) {
+fn leave(mm: &Mm, waiter: &Arc<Waiter>, keys: &[FutexKey]) {
     for key in keys {
-        leave_bucket(waiter, &TABLE[bucket_of(key)]);
+        leave_word(mm, waiter, key);
     }
     while waiter.entries.load(Acquire) != 0 {
-        TABLE.iter().for_each(|bucket| leave_bucket(waiter, bucket));
+        table::each(mm, |bucket| leave_bucket(waiter, bucket));
     }
+}
+
+fn leave_word(mm: &Mm, waiter: &Arc<Waiter>, key: &FutexKey) {
+    table::at(mm, key, |bucket| leave_bucket(waiter, bucket));
 }
 
 fn leave_bucket(waiter: &Arc<Waiter>, bucket: &Bucket) {
     if waiter.entries.load(Acquire) == 0 {
         return;
     }
-    let mut list = bucket.list.lock();
-    list.retain(|entry| {
-        let mine = Arc::ptr_eq(&entry.waiter, waiter);
-        if mine {
-            waiter.entries.fetch_sub(1, Release);
-        }
-        !mine
+    bucket.change(|list| {
+        list.retain(|entry| {
+            let mine = Arc::ptr_eq(&entry.waiter, waiter);
+            if mine {
+                waiter.entries.fetch_sub(1, Release);
+            }
+            !mine
+        });
     });
-    bucket.count.store(list.len() as u32, Relaxed);
 }
 
 /// Wakes the owner of an entry just taken out of the table; false if it had been woken for another word.
@@ -208,19 +189,15 @@ fn wake_in(list: &mut VecDeque<Entry>, key: &FutexKey, most: usize, bitset: u32)
 
 /// FUTEX_WAKE and FUTEX_WAKE_BITSET; returns how many threads were woken.
 #[inline]
-pub fn wake(key: FutexKey, most: usize, bitset: u32) -> Result<usize, Errno> {
-    let bucket = &TABLE[bucket_of(&key)];
+pub fn wake(mm: &Mm, key: FutexKey, most: usize, bitset: u32) -> Result<usize, Errno> {
     fence(SeqCst);
-    if bucket.count.load(Relaxed) == 0 {
-        return Ok(0);
-    }
-    wake_slow(bucket, key, most, bitset)
+    table::at(mm, &key, |bucket| match bucket.count.load(Relaxed) {
+        0 => Ok(0),
+        _ => wake_slow(bucket, key, most, bitset),
+    })
 }
 
 #[cold]
 fn wake_slow(bucket: &Bucket, key: FutexKey, most: usize, bitset: u32) -> Result<usize, Errno> {
-    let mut list = bucket.list.lock();
-    let woken = wake_in(&mut list, &key, most, bitset);
-    bucket.count.store(list.len() as u32, Relaxed);
-    woken
+    bucket.change(|list| wake_in(list, &key, most, bitset))
 }

@@ -1,6 +1,7 @@
 //! FUTEX_REQUEUE, which moves waiters to another word, and FUTEX_WAKE_OP, which changes one word and wakes waiters of two.
 
-use super::{Entry, TABLE, bucket_of, insert, wake, wake_in};
+use super::table::{self, Bucket};
+use super::{Entry, insert, wake, wake_in};
 use abi::Errno;
 use abi::futex::{BITSET_MATCH_ANY, wake_op};
 use alloc::collections::VecDeque;
@@ -9,27 +10,36 @@ use machine::VirtAddr;
 use machine::sync::SpinGuard;
 use mm::{FutexKey, Mm};
 
-type List = SpinGuard<'static, VecDeque<Entry>>;
+type List<'a> = SpinGuard<'a, VecDeque<Entry>>;
 
-/// The lists of two buckets, locked in order of their index; `None` for the second if it is the same.
-fn lock_two(a: usize, b: usize) -> (List, Option<List>) {
-    if a == b {
-        return (TABLE[a].list.lock(), None);
+/// The lists of two buckets, locked in order of their address.
+fn lock_two<'a>(a: &'a Bucket, b: Option<&'a Bucket>) -> (List<'a>, Option<List<'a>>) {
+    match b {
+        Some(b) if core::ptr::from_ref(b) < core::ptr::from_ref(a) => {
+            let second = b.list.lock();
+            (a.list.lock(), Some(second))
+        }
+        b => (a.list.lock(), b.map(|b| b.list.lock())),
     }
-    if a < b {
-        let first = TABLE[a].list.lock();
-        let second = TABLE[b].list.lock();
-        return (first, Some(second));
-    }
-    let second = TABLE[b].list.lock();
-    let first = TABLE[a].list.lock();
-    (first, Some(second))
 }
 
 /// FUTEX_REQUEUE: wakes up to `most_woken` of those who wait for `from` and has up to `most_moved` others wait for `to`.
 /// Returns how many were woken and how many were moved.
-pub fn requeue(from: FutexKey, to: FutexKey, most_woken: usize, most_moved: usize) -> Result<(usize, usize), Errno> {
-    let (a, b) = (bucket_of(&from), bucket_of(&to));
+pub fn requeue(
+    mm: &Mm,
+    (from, to): (FutexKey, FutexKey),
+    most_woken: usize,
+    most_moved: usize,
+) -> Result<(usize, usize), Errno> {
+    table::at_two(mm, [&from, &to], |a, b| requeue_between((a, b), (from, to), most_woken, most_moved))
+}
+
+fn requeue_between(
+    (a, b): (&Bucket, Option<&Bucket>),
+    (from, to): (FutexKey, FutexKey),
+    most_woken: usize,
+    most_moved: usize,
+) -> Result<(usize, usize), Errno> {
     let (mut source, mut target) = lock_two(a, b);
     let woken = wake_in(&mut source, &from, most_woken, BITSET_MATCH_ANY);
     let (mut result, mut moved, mut at) = (woken.map(|_| ()), 0, 0);
@@ -62,9 +72,9 @@ pub fn requeue(from: FutexKey, to: FutexKey, most_woken: usize, most_moved: usiz
         }
         moved += 1;
     }
-    TABLE[a].count.store(source.len() as u32, Relaxed);
-    if let Some(target) = &target {
-        TABLE[b].count.store(target.len() as u32, Relaxed);
+    a.count.store(source.len() as u32, Relaxed);
+    if let (Some(b), Some(target)) = (b, &target) {
+        b.count.store(target.len() as u32, Relaxed);
     }
     result?;
     Ok((woken?, moved))
@@ -113,9 +123,9 @@ pub fn wake_op(
         wake_op::CMP_GE => old >= cmp_arg,
         _ => return Err(Errno::ENOSYS),
     };
-    let mut woken = wake(key1, most1, BITSET_MATCH_ANY)?;
+    let mut woken = wake(mm, key1, most1, BITSET_MATCH_ANY)?;
     if holds {
-        woken += wake(key2, most2, BITSET_MATCH_ANY)?;
+        woken += wake(mm, key2, most2, BITSET_MATCH_ANY)?;
     }
     Ok(woken)
 }

@@ -27,7 +27,7 @@ pub(crate) fn leave_memory(cx: &Cx) {
         walk(cx.mm(), head, task.nr() as u32);
     }
     if task.links().end_leaving() {
-        WORLD.lock().disown(task);
+        WORLD.lock().disown(cx.mm(), task);
     }
 }
 
@@ -72,7 +72,7 @@ fn release(mm: &Mm, addr: VirtAddr, tid: u32, is_pi: bool, pending: bool) -> Res
     }
     let wake_one = || {
         // The word itself could be reached; if its waiters cannot, the others of the list still matter.
-        let _ = key(mm, addr, true, true).and_then(|key| wake(key, 1, BITSET_MATCH_ANY));
+        let _ = key(mm, addr, true, true).and_then(|key| wake(mm, key, 1, BITSET_MATCH_ANY));
     };
     let mut seen = mm.load_u32(addr)?;
     loop {

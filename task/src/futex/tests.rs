@@ -50,7 +50,7 @@ fn a_changed_word_is_not_waited_for_and_deadlines_end_waits() {
     assert_eq!(wait(&mm, addr, k, 1, u32::MAX, None), Err(Errno::EAGAIN));
     assert_eq!(wait(&mm, addr, k, 0, u32::MAX, Some(Limit::Monotonic(sched::now() + MS))), Err(Errno::ETIMEDOUT));
     assert_eq!(key(&mm, VirtAddr(addr.0 + 1), false, false), Err(Errno::EINVAL));
-    assert_eq!(wake(k, 1, u32::MAX), Ok(0));
+    assert_eq!(wake(&mm, k, 1, u32::MAX), Ok(0));
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn wakes_choose_by_bitset_and_in_order() {
     let (mm, addr) = memory();
     let (a, b) = (waiter(&mm, addr, 1), waiter(&mm, addr, 2));
     let k = key_at(&mm, addr);
-    assert_eq!(wake(k, 9, 4), Ok(0));
-    assert_eq!(wake(k, 9, 2), Ok(1));
+    assert_eq!(wake(&mm, k, 9, 4), Ok(0));
+    assert_eq!(wake(&mm, k, 9, 2), Ok(1));
     settle();
     assert_eq!((*a.lock(), *b.lock()), (None, Some(Ok(()))));
-    assert_eq!(wake(k, 9, u32::MAX), Ok(1));
+    assert_eq!(wake(&mm, k, 9, u32::MAX), Ok(1));
     settle();
     assert_eq!(*a.lock(), Some(Ok(())));
 }
@@ -72,9 +72,9 @@ fn requeued_waiters_wait_for_the_other_word() {
     let (mm, addr) = memory();
     let results: Vec<_> = (0..3).map(|_| waiter(&mm, addr, u32::MAX)).collect();
     let (from, to) = (key_at(&mm, addr), key_at(&mm, word_at(addr, 9)));
-    assert_eq!(requeue(from, to, 1, 9), Ok((1, 2)));
-    assert_eq!(wake(from, 9, u32::MAX), Ok(0));
-    assert_eq!(wake(to, 9, u32::MAX), Ok(2));
+    assert_eq!(requeue(&mm, (from, to), 1, 9), Ok((1, 2)));
+    assert_eq!(wake(&mm, from, 9, u32::MAX), Ok(0));
+    assert_eq!(wake(&mm, to, 9, u32::MAX), Ok(2));
     settle();
     assert!(results.iter().all(|r| *r.lock() == Some(Ok(()))));
 }
@@ -107,10 +107,10 @@ fn waiting_for_several_words_tells_which_one_woke() {
         *slot.lock() = Some(got);
     });
     settle();
-    assert_eq!(wake(key_at(&mm, word_at(addr, 1)), 9, u32::MAX), Ok(1));
+    assert_eq!(wake(&mm, key_at(&mm, word_at(addr, 1)), 9, u32::MAX), Ok(1));
     settle();
     assert_eq!(*found.lock(), Some(Ok(1)));
-    assert_eq!(wake(key_at(&mm, word_at(addr, 0)), 9, u32::MAX), Ok(0));
+    assert_eq!(wake(&mm, key_at(&mm, word_at(addr, 0)), 9, u32::MAX), Ok(0));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn wait(
         return Err(Errno::EAGAIN);
     }
     let waiter = Waiter::new(limit, None);
-    enter(key, 0, bitset, &waiter)?;
+    enter(mm, key, 0, bitset, &waiter)?;
     let unchanged = mm.load_u32(addr).map(|now| now == expected);
     let result = match unchanged {
         Ok(true) => sleep(&waiter, limit).map(|_| ()).map_err(|e| match e {
@@ -33,7 +33,7 @@ pub fn wait(
         Ok(false) => Err(Errno::EAGAIN),
         Err(e) => Err(e),
     };
-    leave(&waiter, &[key]);
+    leave(mm, &waiter, &[key]);
     // A wake-up that chose this thread must not be lost, whatever else ended the wait.
     if waiter.woken().is_some() { Ok(()) } else { result }
 }
@@ -54,7 +54,7 @@ pub fn wait_multi(mm: &Mm, words: &[Multi], limit: Option<Limit>) -> Result<u32,
     let keys: SmallVec<[FutexKey; 4]> = words.iter().map(|w| w.key).collect();
     let enter_all = || -> Result<(), Errno> {
         for (index, word) in words.iter().enumerate() {
-            enter(word.key, index as u32, BITSET_MATCH_ANY, &waiter)?;
+            enter(mm, word.key, index as u32, BITSET_MATCH_ANY, &waiter)?;
             if mm.load_u32(word.addr)? != word.expected {
                 return Err(Errno::EAGAIN);
             }
@@ -67,6 +67,6 @@ pub fn wait_multi(mm: &Mm, words: &[Multi], limit: Option<Limit>) -> Result<u32,
             WaitError::Interrupted => Errno::ERESTARTSYS,
         })
     });
-    leave(&waiter, &keys);
+    leave(mm, &waiter, &keys);
     waiter.woken().map_or(result, Ok)
 }

@@ -182,7 +182,7 @@ fn join(cx: &Cx, plan: &mut Plan, ns: &Arc<dyn Namespace>) -> Result<(), Errno> 
         return join_user(cx, plan, ns);
     }
     // Tasks of a group share their clocks.
-    if kind == NsKind::Time && cx.process().threads().len() > 1 {
+    if kind == NsKind::Time && cx.process().thread_count() > 1 {
         return Err(Errno::EUSERS);
     }
     permit(me.capable_in(&ns.owner(), Cap::SysAdmin))?;
@@ -235,7 +235,7 @@ fn join_user(cx: &Cx, plan: &mut Plan, ns: &Arc<dyn Namespace>) -> Result<(), Er
     let ns: Arc<dyn Any + Send + Sync> = ns.clone();
     let ns = downcast::<UserNamespace>(ns)?;
     // Capabilities cannot be had back by entering the namespace again.
-    if *ns == *cx.cred().user_ns || cx.process().threads().len() > 1 || shares_fs(cx) {
+    if *ns == *cx.cred().user_ns || cx.process().thread_count() > 1 || shares_fs(cx) {
         return Err(Errno::EINVAL);
     }
     if !cx.cred().capable_in(&ns, Cap::SysAdmin) {

@@ -153,7 +153,7 @@ fn info(data: &SeccompData, value: u32) -> SigInfo {
 fn kill(cx: &mut Cx, what: u32, info: &SigInfo) {
     die(cx);
     log::tell(cx, what, Signal::SYS.number(), true);
-    if what == action::KILL_THREAD && cx.process().threads().len() > 1 {
+    if what == action::KILL_THREAD && cx.process().thread_count() > 1 {
         cx.end_thread(Signal::SYS.number().into());
         return;
     }

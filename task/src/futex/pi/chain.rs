@@ -1,14 +1,15 @@
 //! Owners and waiters, and the priorities that go from these to those.
 
 use super::{Life, Locker, Side, same};
-use crate::futex::{TABLE, Waiter, bucket_of, enter, leave_bucket};
+use crate::futex::table::hash;
+use crate::futex::{Waiter, enter, leave_word};
 use abi::Errno;
 use abi::futex::BITSET_MATCH_ANY;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::*;
 use machine::sync::SpinLock;
-use mm::FutexKey;
+use mm::{FutexKey, Mm};
 use sched::policy::FAIR_RANK;
 
 /// The longest chain of owners that wait for owners; a longer one is taken for a circle (`max_lock_depth`).
@@ -54,7 +55,7 @@ impl Lock {
 
 impl World {
     pub(super) fn find(&mut self, key: &FutexKey) -> Option<&mut Lock> {
-        self.0.get_mut(bucket_of(key) % SLOTS)?.iter_mut().find(|lock| lock.key == *key)
+        self.0.get_mut(hash(key) % SLOTS)?.iter_mut().find(|lock| lock.key == *key)
     }
     fn owner_of(&mut self, key: &FutexKey) -> Option<Arc<dyn Locker>> {
         self.find(key).map(|lock| lock.owner.clone())
@@ -68,7 +69,7 @@ impl World {
             Life::Leaving => return Ok(Err(Ending::Leaving)),
             Life::Gone => return Ok(Err(Ending::Gone)),
         }
-        let slot = self.0.get_mut(bucket_of(&key) % SLOTS).ok_or(Errno::ENOMEM)?;
+        let slot = self.0.get_mut(hash(&key) % SLOTS).ok_or(Errno::ENOMEM)?;
         // If it waits for a word it may come to own that too, when there is no way to fail.
         held.owns.try_reserve(2).map_err(|_| Errno::ENOMEM)?;
         slot.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
@@ -79,7 +80,7 @@ impl World {
 
     /// Takes away the entry of a word that nobody waits for any more.
     pub(super) fn tidy(&mut self, key: &FutexKey) {
-        let Some(slot) = self.0.get_mut(bucket_of(key) % SLOTS) else { return };
+        let Some(slot) = self.0.get_mut(hash(key) % SLOTS) else { return };
         let Some(at) = slot.iter().position(|l| l.key == *key && l.settled && l.waiters.is_empty()) else { return };
         let lock = slot.swap_remove(at);
         lock.owner.links().0.lock().owns.retain(|k| k != key);
@@ -87,7 +88,7 @@ impl World {
     }
 
     /// Queues a waiter for a word that has an entry. EDEADLK if its owner waits, through others, for what the waiter owns.
-    pub(super) fn join(&mut self, key: &FutexKey, waiter: &Arc<Waiter>) -> Result<(), Errno> {
+    pub(super) fn join(&mut self, mm: &Mm, key: &FutexKey, waiter: &Arc<Waiter>) -> Result<(), Errno> {
         let Some(Side { party, rank, .. }) = &waiter.pi else { return Err(Errno::EINVAL) };
         let mut owner = self.owner_of(key);
         for _ in 0..MAX_CHAIN {
@@ -106,7 +107,7 @@ impl World {
         {
             let mut held = party.links().0.lock();
             held.owns.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            enter(*key, 0, BITSET_MATCH_ANY, waiter)?;
+            enter(mm, *key, 0, BITSET_MATCH_ANY, waiter)?;
             held.blocked_on = Some(*key);
         }
         rank.store(waiter.thread.rank(), Relaxed);
@@ -117,10 +118,10 @@ impl World {
     }
 
     /// Takes a waiter out of the queue it stands in.
-    pub(super) fn quit(&mut self, key: &FutexKey, waiter: &Arc<Waiter>) {
+    pub(super) fn quit(&mut self, mm: &Mm, key: &FutexKey, waiter: &Arc<Waiter>) {
         let Some(side) = &waiter.pi else { return };
         side.party.links().0.lock().blocked_on = None;
-        leave_bucket(waiter, &TABLE[bucket_of(key)]);
+        leave_word(mm, waiter, key);
         let Some(lock) = self.find(key) else { return };
         lock.waiters.retain(|w| !Arc::ptr_eq(w, waiter));
         let owner = lock.owner.clone();
@@ -129,7 +130,7 @@ impl World {
     }
 
     /// Passes a word on to the first of its waiters, which wakes; false if nobody waits.
-    pub(super) fn pass(&mut self, key: &FutexKey, settled: bool) -> bool {
+    pub(super) fn pass(&mut self, mm: &Mm, key: &FutexKey, settled: bool) -> bool {
         let Some(lock) = self.find(key) else { return false };
         if lock.waiters.is_empty() {
             return false;
@@ -146,7 +147,7 @@ impl World {
         }
         self.lend(before);
         self.lend(side.party.clone());
-        leave_bucket(&waiter, &TABLE[bucket_of(key)]);
+        leave_word(mm, &waiter, key);
         if settled {
             self.tidy(key);
         }
@@ -154,11 +155,11 @@ impl World {
         true
     }
 
-    /// The owner has ended: its words pass on or are forgotten.
-    pub(in crate::futex) fn disown(&mut self, owner: &dyn Locker) {
+    /// The owner has ended, or leaves `mm`: its words pass on or are forgotten.
+    pub(in crate::futex) fn disown(&mut self, mm: &Mm, owner: &dyn Locker) {
         loop {
             let Some(key) = owner.links().0.lock().owns.last().copied() else { return };
-            if !self.pass(&key, false) {
+            if !self.pass(mm, &key, false) {
                 if let Some(lock) = self.find(&key) {
                     lock.settled = true;
                 }

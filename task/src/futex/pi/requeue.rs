@@ -7,12 +7,12 @@ use super::chain::{self, World};
 use super::word::{settle, waiter};
 use super::{Asker, Stuck, WORLD};
 use crate::futex::limit::{Limit, sleep};
-use crate::futex::{TABLE, Waiter, bucket_of, enter, leave, leave_bucket};
+use crate::futex::{Waiter, enter, leave, leave_word, table};
 use abi::Errno;
 use abi::futex::BITSET_MATCH_ANY;
 use alloc::sync::Arc;
 use machine::VirtAddr;
-use mm::FutexKey;
+use mm::{FutexKey, Mm};
 use sched::WaitError;
 
 /// FUTEX_WAIT_REQUEUE_PI: waits for the word at `addr` if it is `expected`, then for the one at `addr2`; owns that in the end.
@@ -30,14 +30,14 @@ pub fn wait_requeue(
         return Err(Errno::EINVAL);
     }
     let waiter = waiter(ask, limit, Some(key2));
-    enter(key, 0, BITSET_MATCH_ANY, &waiter)?;
+    enter(ask.mm, key, 0, BITSET_MATCH_ANY, &waiter)?;
     let queued = || ask.me.links().0.lock().blocked_on.is_some();
     let unchanged = ask.mm.load_u32(addr).map(|now| now == expected);
     if unchanged != Ok(true) {
         // Who changed the word may have moved this waiter already; then it goes on as one that slept.
         let _world = WORLD.lock();
         if waiter.woken().is_none() && !queued() {
-            leave(&waiter, &[key]);
+            leave(ask.mm, &waiter, &[key]);
             return Err(unchanged.err().unwrap_or(Errno::EAGAIN));
         }
     }
@@ -46,10 +46,10 @@ pub fn wait_requeue(
         let mut world = WORLD.lock();
         if waiter.woken().is_none() {
             if !queued() {
-                leave(&waiter, &[key]);
+                leave(ask.mm, &waiter, &[key]);
                 return Err(if timed_out { Errno::ETIMEDOUT } else { Errno::ERESTARTNOINTR });
             }
-            world.quit(&key2, &waiter);
+            world.quit(ask.mm, &key2, &waiter);
             // The first word has changed since, so a restarted call would say the same.
             return Err(if timed_out { Errno::ETIMEDOUT } else { Errno::EAGAIN });
         }
@@ -82,13 +82,15 @@ pub fn requeue(
 }
 
 /// The first that waits for `key`, which must be about to wait for `key2`.
-fn first(key: &FutexKey, key2: &FutexKey) -> Result<Option<Arc<Waiter>>, Errno> {
-    let list = TABLE[bucket_of(key)].list.lock();
-    let Some(entry) = list.iter().find(|entry| entry.key == *key) else { return Ok(None) };
-    match entry.waiter.pi.as_ref().and_then(|side| side.target) {
-        Some(target) if target == *key2 => Ok(Some(entry.waiter.clone())),
-        _ => Err(Errno::EINVAL),
-    }
+fn first(mm: &Mm, key: &FutexKey, key2: &FutexKey) -> Result<Option<Arc<Waiter>>, Errno> {
+    table::at(mm, key, |bucket| {
+        let list = bucket.list.lock();
+        let Some(entry) = list.iter().find(|entry| entry.key == *key) else { return Ok(None) };
+        match entry.waiter.pi.as_ref().and_then(|side| side.target) {
+            Some(target) if target == *key2 => Ok(Some(entry.waiter.clone())),
+            _ => Err(Errno::EINVAL),
+        }
+    })
 }
 
 impl World {
@@ -100,12 +102,11 @@ impl World {
         key2: FutexKey,
         most: usize,
     ) -> Result<usize, Stuck> {
-        let Some(top) = first(&key, &key2)? else { return Ok(0) };
+        let Some(top) = first(ask.mm, &key, &key2)? else { return Ok(0) };
         let Some(side) = &top.pi else { return Err(Stuck::Failed(Errno::EINVAL)) };
         let mut count = 0;
-        let bucket = &TABLE[bucket_of(&key)];
         if self.claim(ask, addr2, key2, &side.party, most != 0)? {
-            leave_bucket(&top, bucket);
+            leave_word(ask.mm, &top, &key);
             chain::wake(&top);
             count = 1;
         }
@@ -113,16 +114,16 @@ impl World {
             if count > most {
                 break Ok(count);
             }
-            let waiter = match first(&key, &key2) {
+            let waiter = match first(ask.mm, &key, &key2) {
                 Ok(Some(waiter)) => waiter,
                 Ok(None) => break Ok(count),
                 Err(e) => break Err(Stuck::Failed(e)),
             };
             // Out of one bucket, into the other: in both at once it could not be told which entry is which.
-            leave_bucket(&waiter, bucket);
-            if let Err(e) = self.join(&key2, &waiter) {
+            leave_word(ask.mm, &waiter, &key);
+            if let Err(e) = self.join(ask.mm, &key2, &waiter) {
                 // What was left just now can be entered again: the memory is still there.
-                let _ = enter(key, 0, BITSET_MATCH_ANY, &waiter);
+                let _ = enter(ask.mm, key, 0, BITSET_MATCH_ANY, &waiter);
                 break Err(Stuck::Failed(e));
             }
             count += 1;

@@ -3,7 +3,7 @@
 use super::chain::{Ending, World};
 use super::{Asker, Life, Locker, Side, Stuck, WORLD};
 use crate::futex::limit::{Limit, sleep};
-use crate::futex::{TABLE, Waiter, bucket_of, key as key_of};
+use crate::futex::{Waiter, key as key_of, table};
 use abi::Errno;
 use abi::futex::word;
 use alloc::sync::Arc;
@@ -13,8 +13,8 @@ use mm::{FutexKey, Mm};
 use sched::WaitError;
 
 /// Whether a thread waits for the word as a plain one.
-fn waited_for_plainly(key: &FutexKey) -> bool {
-    TABLE[bucket_of(key)].list.lock().iter().any(|e| e.key == *key)
+fn waited_for_plainly(mm: &Mm, key: &FutexKey) -> bool {
+    table::at(mm, key, |bucket| bucket.list.lock().iter().any(|e| e.key == *key))
 }
 
 fn swap(mm: &Mm, addr: VirtAddr, old: u32, new: u32) -> Result<(), Stuck> {
@@ -48,7 +48,7 @@ impl World {
             }
             return Ok(false);
         }
-        if waited_for_plainly(&key) {
+        if waited_for_plainly(ask.mm, &key) {
             return Err(Stuck::Failed(Errno::EINVAL));
         }
         if owner == 0 {
@@ -98,7 +98,7 @@ impl World {
     /// Gives up the word, which was `seen` and names the current thread.
     fn release(&mut self, ask: &Asker, addr: VirtAddr, key: &FutexKey, seen: u32) -> Result<(), Stuck> {
         let Some(lock) = self.find(key) else {
-            if waited_for_plainly(key) {
+            if waited_for_plainly(ask.mm, key) {
                 return Err(Stuck::Failed(Errno::EINVAL));
             }
             let freed = ask.mm.try_cmpxchg_u32(addr, seen, 0)?;
@@ -116,7 +116,7 @@ impl World {
             Err(_) => return Err(Stuck::Failed(Errno::EINVAL)),
         }
         lock.settled = true;
-        if !self.pass(key, true) {
+        if !self.pass(ask.mm, key, true) {
             self.tidy(key);
         }
         Ok(())
@@ -135,7 +135,7 @@ pub fn lock(ask: &Asker, addr: VirtAddr, key: FutexKey, limit: Option<Limit>, on
             }
             Ok(false) => {
                 let waiter = waiter(ask, limit, None);
-                if let Err(e) = world.join(&key, &waiter) {
+                if let Err(e) = world.join(ask.mm, &key, &waiter) {
                     world.tidy(&key);
                     return Err(e);
                 }
@@ -150,7 +150,7 @@ pub fn lock(ask: &Asker, addr: VirtAddr, key: FutexKey, limit: Option<Limit>, on
     if let Err(why) = sleep(&waiter, limit) {
         let mut world = WORLD.lock();
         if waiter.woken().is_none() {
-            world.quit(&key, &waiter);
+            world.quit(ask.mm, &key, &waiter);
             return Err(match why {
                 WaitError::TimedOut => Errno::ETIMEDOUT,
                 WaitError::Interrupted => Errno::ERESTARTNOINTR,
