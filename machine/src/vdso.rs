@@ -1,13 +1,38 @@
 //! The vDSO image and the data page (vvar) that its code reads, mapped right before it.
 
+use crate::VirtAddr;
 use crate::imp;
 use crate::mem::{Frame, OutOfFrames};
 use crate::time::ClockParams;
+use crate::user::Regs;
 use core::sync::atomic::Ordering;
 
 /// The shared object: whole pages of position-independent code; empty where the machine has none.
 pub fn image() -> &'static [u8] {
     imp::vdso::image()
+}
+
+/// The end of a function that frees a robust word (`__vdso_futex_robust_list64_try_unlock`, `..32..`): the word may be free already
+/// while the mark of the operation still stands.
+#[derive(Clone, Debug)]
+pub struct Unlock {
+    /// Its place in [`image`].
+    pub code: core::ops::Range<u64>,
+    /// The mark is a word of 32 bits.
+    pub narrow: bool,
+}
+
+impl Unlock {
+    /// The mark that is still to be taken back by a thread that was stopped in this code with these registers.
+    pub fn mark(&self, regs: &Regs) -> Option<VirtAddr> {
+        const ZERO: u64 = 1 << 6;
+        (regs.eflags & ZERO != 0).then_some(VirtAddr(regs.rdx))
+    }
+}
+
+/// The two functions.
+pub fn unlocks() -> [Unlock; 2] {
+    imp::vdso::unlocks()
 }
 
 /// Offsets in the vvar page. A clock's value is `((tsc - base) * mult >> shift) + add[id]`.

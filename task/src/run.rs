@@ -3,7 +3,7 @@
 use crate::signal::frame::Trap;
 use crate::signal::{Next, deliver, force};
 use crate::trace::{debug, report};
-use crate::{Cx, entry, exit, rseq, work};
+use crate::{Cx, entry, exit, futex, rseq, work};
 use abi::signal::{SigInfo, Signal, si};
 use machine::VirtAddr;
 use machine::sync::Once;
@@ -76,6 +76,9 @@ fn before_user(cx: &mut Cx, thread: &Thread, from_call: bool) -> Option<i32> {
             interrupted_user = false;
         }
         let todo = cx.task.work.get();
+        if !from_call && todo & (work::EXIT | work::SIGNAL) != 0 {
+            futex::finish_unlock(cx);
+        }
         if todo & work::EXIT != 0 {
             return Some(cx.ending);
         }

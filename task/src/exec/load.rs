@@ -24,8 +24,21 @@ pub fn set_vdso(pages: Vec<Frame>) {
     let _ = VDSO.set(pages);
 }
 
-/// The name of the vDSO's data page in maps.
+/// The names of the vDSO's data page and of its code in maps.
 const VVAR: &str = "[vvar]";
+const CODE: &str = "[vdso]";
+
+/// Where the mapping of the vDSO's code begins that `addr` lies in.
+pub(crate) fn vdso_around(mm: &Mm, addr: u64) -> Option<u64> {
+    let mut found = None;
+    mm.for_each_vma(&mut |vma| {
+        if vma.end > addr && vma.start <= addr && matches!(vma.name, VmaName::Special(CODE)) {
+            found = Some(vma.start);
+        }
+        vma.end <= addr
+    });
+    found
+}
 
 /// Puts the data page of a time namespace in the place of the one that is mapped; a program without any has no use for it.
 pub(crate) fn enter_time(mm: &Mm, ns: &TimeNamespace) -> Result<(), Errno> {
@@ -53,7 +66,7 @@ pub(super) fn map_vdso(mm: &Mm, ns: &TimeNamespace) -> Result<Option<u64>, Errno
     let at = VirtAddr(hole.0 + PAGE);
     let data = ns.page().unwrap_or_else(|| data.clone());
     mm.map_special(hole, VVAR, Vec::from([data]), Prot::READ)?;
-    mm.map_special(at, "[vdso]", code.to_vec(), Prot::READ | Prot::EXEC)?;
+    mm.map_special(at, CODE, code.to_vec(), Prot::READ | Prot::EXEC)?;
     Ok(Some(at.0))
 }
 

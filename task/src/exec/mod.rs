@@ -40,6 +40,7 @@ use vfs::{Caller, Cap, Cred, File, FileType, Path, open};
 
 pub(crate) use load::enter_time;
 pub use load::set_vdso;
+pub(crate) use load::vdso_around;
 
 /// Interpreters of interpreters before ELOOP.
 const MAX_DEPTH: usize = 5;

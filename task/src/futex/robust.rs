@@ -2,15 +2,17 @@
 //!
 //! A program that frees such a word has a moment in which it owns the word no more but its list still says that it may: another
 //! thread could free the memory, and a death right then would mark what is now something else. FUTEX_ROBUST_UNLOCK closes that: the
-//! kernel frees the word and takes back the mark of the pending operation in one call.
+//! kernel frees the word and takes back the mark of the pending operation in one call. The vDSO has the same for a word without
+//! waiters; who is stopped between its two steps by a signal has the second one done here ([`finish_unlock`]).
 
 use super::pi::WORLD;
 use super::{Locker, key, wake};
 use crate::Cx;
+use crate::exec::vdso_around;
 use abi::Errno;
 use abi::futex::{BITSET_MATCH_ANY, ROBUST_LIST_LIMIT, RobustListHead, word};
 use core::sync::atomic::Ordering::Relaxed;
-use machine::VirtAddr;
+use machine::{PAGE_SIZE, VirtAddr};
 use mm::Mm;
 use mm::user::UserPtr;
 
@@ -93,6 +95,22 @@ fn release(mm: &Mm, addr: VirtAddr, tid: u32, is_pi: bool, pending: bool) -> Res
         wake_one();
     }
     Ok(())
+}
+
+/// Before a signal, or the end, of a thread that was stopped in user code: if that is the vDSO's function that frees a word, and the
+/// word is free, takes back the mark.
+pub(crate) fn finish_unlock(cx: &Cx) {
+    let regs = &cx.user.regs;
+    let in_page = |at: u64| at % PAGE_SIZE as u64;
+    for unlock in machine::vdso::unlocks() {
+        // The code is mapped at some page's start, so nearly every other place differs in these bits.
+        if in_page(regs.rip.wrapping_sub(unlock.code.start)) < unlock.code.end - unlock.code.start
+            && vdso_around(cx.mm(), regs.rip).is_some_and(|start| unlock.code.contains(&(regs.rip - start)))
+            && let Some(pending) = unlock.mark(regs)
+        {
+            let _ = RobustUnlock { pending, narrow: unlock.narrow }.clear(cx);
+        }
+    }
 }
 
 /// The mark of a pending operation that FUTEX_ROBUST_UNLOCK takes back.

@@ -5,11 +5,13 @@
 //! the vvar page, whose layout `crate::vdso` gives; the code reads the clock parameters there under the sequence counter.
 //! Sources: elf(5), vdso(7), System V ABI (symbol hashing), glibc's and musl's look-up rules.
 
+use crate::vdso::Unlock;
+
 core::arch::global_asm!(
     r#"
     .pushsection .rodata.vdso, "a"
     .balign 4096
-    .global ochre_vdso_start, ochre_vdso_end
+    .global ochre_vdso_start, ochre_vdso_end, ochre_vdso_unlocks
 ochre_vdso_start:
 vd:
     .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -37,8 +39,8 @@ vd_dyn:
     .quad 0, 0
 vd_dyn_end:
 vd_hash:                                  /* one bucket, one chain through all symbols */
-    .4byte 1, 13, 1
-    .4byte 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0
+    .4byte 1, 15, 1
+    .4byte 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0
     .balign 8
 vd_sym:
     .macro vdsym name, func, end, bind
@@ -60,6 +62,8 @@ vd_sym:
     vdsym vs_res, vf_res, vf_res_end, 0x22
     vdsym vs_vrandom, vf_random, vf_random_end, 0x12
     vdsym vs_random, vf_random, vf_random_end, 0x22
+    vdsym vs_unlock64, vf_unlock64, vf_unlock64_end, 0x12
+    vdsym vs_unlock32, vf_unlock32, vf_unlock32_end, 0x12
 vd_str:
     .byte 0
 vs_vclock: .ascii "__vdso_"
@@ -74,12 +78,14 @@ vs_vres: .ascii "__vdso_"
 vs_res: .asciz "clock_getres"
 vs_vrandom: .ascii "__vdso_"
 vs_random: .asciz "getrandom"
+vs_unlock64: .asciz "__vdso_futex_robust_list64_try_unlock"
+vs_unlock32: .asciz "__vdso_futex_robust_list32_try_unlock"
 vs_soname: .asciz "linux-vdso.so.1"
 vs_version: .asciz "LINUX_2.6"
 vd_str_end:
     .balign 2
 vd_versym:
-    .2byte 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
+    .2byte 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
     .balign 4
 vd_verdef:
     .2byte 1, 1, 1, 1
@@ -228,12 +234,36 @@ vf_cpu:
     syscall
     ret
 vf_cpu_end:
+
+/* Frees the robust word at rdi if it is that of thread esi alone, and takes back the mark at rdx of the operation; eax = what the
+   word was. From the label behind the exchange on the mark is the kernel's to take back if ZF is set (`Unlock`). */
+    .macro vdunlock width, zero
+vf_unlock\width:
+    mov eax, esi
+    xor ecx, ecx
+    lock cmpxchg [rdi], ecx
+vf_unlock\width\()_freed:
+    jne 1f
+    mov [rdx], \zero
+1:
+vf_unlock\width\()_done:
+    ret
+vf_unlock\width\()_end:
+    .endm
+    .balign 16
+    vdunlock 64, rcx
+    .balign 16
+    vdunlock 32, ecx
+    .balign 16
 "#,
     include_str!("random.s"),
     r#"
 vd_end:
     .balign 4096
 ochre_vdso_end:
+    .balign 8
+ochre_vdso_unlocks:
+    .quad vf_unlock64_freed - vd, vf_unlock64_done - vd, vf_unlock32_freed - vd, vf_unlock32_done - vd
     .popsection
     "#
 );
@@ -248,4 +278,14 @@ pub fn image() -> &'static [u8] {
     let end = &raw const ochre_vdso_end;
     // SAFETY: both labels bound one read-only object laid out above.
     unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) }
+}
+
+/// Where the two functions that free robust words have freed one but not yet taken back the mark of the operation.
+pub fn unlocks() -> [Unlock; 2] {
+    unsafe extern "C" {
+        static ochre_vdso_unlocks: [u64; 4];
+    }
+    // SAFETY: the label names four words laid out above, which nobody writes.
+    let [from64, to64, from32, to32] = unsafe { ochre_vdso_unlocks };
+    [Unlock { code: from64..to64, narrow: false }, Unlock { code: from32..to32, narrow: true }]
 }
