@@ -204,7 +204,11 @@ pub fn kcmp(cx: &mut Cx, pid1: i32, pid2: i32, kind: i32, fd1: u64, fd2: u64) ->
         VM => Ok(order(&a.mm, &b.mm)),
         FILES => Ok(order(&a.files, &b.files)),
         FS => Ok(order(&a.fs, &b.fs)),
-        SIGHAND => Ok(order(&one.process().sig().hand.clone(), &two.process().sig().hand.clone())),
+        SIGHAND => {
+            // One lock after the other: both may be the same.
+            let actions = |task: &Arc<task::Task>| task.process().sig().hand.clone();
+            Ok(order(&actions(&one), &actions(&two)))
+        }
         5..=7 => Err(Errno::EOPNOTSUPP),
         _ => Err(Errno::EINVAL),
     }

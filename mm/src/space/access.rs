@@ -94,13 +94,13 @@ impl Mm {
             }
         }
     }
-    /// Atomic load of an aligned word (futex); EFAULT.
+    /// Atomic load of an aligned word (futex); EFAULT, also for one that is not aligned.
     #[inline]
     pub fn load_u32(&self, va: VirtAddr) -> Result<u32, Errno> {
         loop {
             match self.aspace.load_u32(va) {
                 Ok(word) => return Ok(word),
-                Err(fault) => self.resolve(fault).map_err(|_| Errno::EFAULT)?,
+                Err(fault) => self.resolve_word(fault)?,
             }
         }
     }
@@ -109,11 +109,11 @@ impl Mm {
         loop {
             match self.aspace.cmpxchg_u32(va, old, new) {
                 Ok(outcome) => return Ok(outcome),
-                Err(fault) => self.resolve(fault).map_err(|_| Errno::EFAULT)?,
+                Err(fault) => self.resolve_word(fault)?,
             }
         }
     }
-    /// [`Mm::load_u32`] under a spin lock: the fault is the caller's to resolve ([`Mm::resolve_copy`]) once it holds none.
+    /// [`Mm::load_u32`] under a spin lock: the fault is the caller's to resolve ([`Mm::resolve_word`]) once it holds none.
     #[inline]
     pub fn try_load_u32(&self, va: VirtAddr) -> Result<u32, CopyFault> {
         self.aspace.load_u32(va)
@@ -123,8 +123,14 @@ impl Mm {
     pub fn try_cmpxchg_u32(&self, va: VirtAddr, old: u32, new: u32) -> Result<Result<u32, u32>, CopyFault> {
         self.aspace.cmpxchg_u32(va, old, new)
     }
-    /// Makes the access that failed possible, or EFAULT. May sleep.
-    pub fn resolve_copy(&self, fault: CopyFault) -> Result<(), Errno> {
+    /// Makes the access to a word that failed possible, or EFAULT. May sleep.
+    #[cold]
+    pub fn resolve_word(&self, fault: CopyFault) -> Result<(), Errno> {
+        // No translation helps a word that is not aligned.
+        if !fault.addr.0.is_multiple_of(4) {
+            return Err(Errno::EFAULT);
+        }
+        sched::cond_resched();
         self.resolve(fault).map_err(|_| Errno::EFAULT)
     }
     /// The futex at `va`. `shared`: the word may be in memory that others map (no FUTEX_PRIVATE_FLAG). `write`: the operation

@@ -6,7 +6,7 @@ use crate::process::SigState;
 use crate::task::Task;
 use crate::{Cx, work};
 use abi::Errno;
-use abi::signal::{MINSIGSTKSZ, SigInfo, SigSet, how};
+use abi::signal::{MINSIGSTKSZ, SigInfo, SigSet, Signal, how};
 use core::sync::atomic::Ordering;
 use sched::{Instant, WaitError, WaitQueue};
 
@@ -142,7 +142,14 @@ pub fn take(task: &Task, set: SigSet) -> Option<SigInfo> {
 
 pub(super) fn take_locked(task: &Task, state: &mut SigState, set: SigSet) -> Option<Taken> {
     let private = task.private.lock().take(set);
-    private.or_else(|| state.pending.take(set))
+    if private.is_some() {
+        return private;
+    }
+    let taken = state.pending.take(set)?;
+    if taken.info.signo == i32::from(Signal::ALRM.number()) {
+        crate::timers::alarm_taken(task.process());
+    }
+    Some(taken)
 }
 
 /// Lets the origin of a signal that was taken complete it; `None` if it is no longer meant. No signal lock is held.

@@ -1,9 +1,11 @@
 //! Timers that belong to a process: setitimer(2), timer_create(2), and the limit on CPU time.
 //!
 //! Timers of wall and monotonic time are the scheduler's; their callbacks send signals. Timers of CPU time are looked at on each
-//! tick of a CPU that runs the process they measure ([`on_tick`]), so they are as fine as the tick.
+//! tick of a CPU that runs the process they measure ([`on_tick`]), so they are as fine as the tick. A periodic timer goes on when its
+//! signal is taken, so that the shortest period costs nobody but who takes the signals; and a tick looks at no more timers than are due.
 //!
-//! Lock order: `Timers::cpu`; one timer's state, then `Timers::watchers` or `Process::sig`. `Timers::posix` is held with none of them.
+//! Lock order: `Process::sig`, then `Timers::real_setting`; `Timers::cpu`, then `Timers::watched`; one timer's state, then
+//! `Timers::watched` or `Process::sig`. `Timers::posix` is held with none of them.
 
 mod clock;
 mod posix;
@@ -11,6 +13,7 @@ mod posix;
 mod tests;
 
 pub use clock::CpuClock;
+use clock::{Moment, Watch};
 pub use posix::{Notify, PosixTimer, Seat, TimerClock};
 
 use crate::process::{Attachment, Process};
@@ -25,7 +28,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, Ordering::*};
 use machine::sync::SpinLock;
 use sched::{ThreadExt, Timer};
 
@@ -38,15 +41,15 @@ pub struct Setting {
     pub interval: u64,
 }
 
-/// A timer of setitimer(2) that counts CPU time.
+/// A timer of setitimer(2).
 #[derive(Clone, Copy, Default)]
-struct CpuItimer {
-    /// CPU time at which it expires, 0 when disarmed.
+struct Itimer {
+    /// When it expires, on the clock it counts; 0 when disarmed.
     next: u64,
     interval: u64,
 }
 
-impl CpuItimer {
+impl Itimer {
     fn setting(&self, now: u64) -> Setting {
         // An armed timer never reads as disarmed.
         let value = if self.next == 0 { 0 } else { self.next.saturating_sub(now).max(1) };
@@ -69,14 +72,15 @@ impl CpuItimer {
 pub struct Timers {
     process: Weak<Process>,
     real: Arc<Timer>,
-    real_interval: AtomicU64,
+    /// What `real` was armed for last.
+    real_setting: SpinLock<Itimer>,
     /// ITIMER_VIRTUAL and ITIMER_PROF.
-    cpu: SpinLock<[CpuItimer; 2]>,
+    cpu: SpinLock<[Itimer; 2]>,
     /// Any timer of CPU time may be armed.
     cpu_armed: AtomicBool,
     posix: SpinLock<Table>,
-    /// Timers, of whichever process, that count this one's CPU time.
-    watchers: SpinLock<Vec<Weak<PosixTimer>>>,
+    /// Armed timers, of whichever process, that count this one's CPU time.
+    watched: SpinLock<BTreeMap<Watch, Weak<PosixTimer>>>,
     /// timer_create(2) takes the number it is given (PR_TIMER_CREATE_RESTORE_IDS).
     pub restore_ids: AtomicBool,
 }
@@ -123,11 +127,11 @@ impl Timers {
         Arc::new(Timers {
             process: Arc::downgrade(process),
             real: Timer::new(Box::new(expired)),
-            real_interval: AtomicU64::new(0),
-            cpu: SpinLock::new([CpuItimer::default(); 2]),
+            real_setting: SpinLock::new(Itimer::default()),
+            cpu: SpinLock::new([Itimer::default(); 2]),
             cpu_armed: AtomicBool::new(false),
             posix: SpinLock::new(Table::default()),
-            watchers: SpinLock::new(Vec::new()),
+            watched: SpinLock::new(BTreeMap::new()),
             restore_ids: AtomicBool::new(false),
         })
     }
@@ -136,7 +140,7 @@ impl Timers {
     pub fn itimer(&self, which: i32) -> Result<Setting, Errno> {
         if which == itimer::REAL {
             let value = self.real.remaining().map_or(0, |left| left.max(1));
-            return Ok(Setting { value, interval: self.real_interval.load(Relaxed) });
+            return Ok(Setting { value, interval: self.real_setting.lock().interval });
         }
         let index = cpu_index(which)?;
         let now = self.cpu_time(index);
@@ -147,19 +151,30 @@ impl Timers {
     pub fn set_itimer(&self, which: i32, new: Setting) -> Result<Setting, Errno> {
         let old = self.itimer(which)?;
         if which == itimer::REAL {
-            self.real_interval.store(new.interval, Relaxed);
-            if new.value == 0 {
+            let mut setting = self.real_setting.lock();
+            let next = if new.value == 0 { 0 } else { sched::now().saturating_add(new.value) };
+            *setting = Itimer { next, interval: new.interval };
+            if next == 0 {
                 self.real.cancel();
             } else {
-                self.real.arm_periodic(sched::now().saturating_add(new.value), new.interval);
+                self.real.arm(next);
             }
             return Ok(old);
         }
         let index = cpu_index(which)?;
         let next = if new.value == 0 { 0 } else { self.cpu_time(index).saturating_add(new.value) };
-        self.cpu.lock()[index] = CpuItimer { next, interval: new.interval };
+        let mut cpu = self.cpu.lock();
+        cpu[index] = Itimer { next, interval: new.interval };
         self.cpu_armed.store(true, Release);
         Ok(old)
+    }
+
+    /// SIGALRM was taken: ITIMER_REAL goes on if it is periodic and has expired.
+    fn alarm_taken(&self) {
+        let mut setting = self.real_setting.lock();
+        if setting.interval != 0 && self.real.deadline().is_none() && setting.expire(sched::now()) {
+            self.real.arm(setting.next);
+        }
     }
 
     /// User time (ITIMER_VIRTUAL) or all CPU time (ITIMER_PROF) of the process.
@@ -217,39 +232,46 @@ impl Timers {
         let all = core::mem::take(&mut self.posix.lock().timers);
         all.values().flatten().for_each(|timer| timer.delete());
     }
-    fn watch(&self, timer: &Arc<PosixTimer>) {
-        let mut watchers = self.watchers.lock();
-        if !watchers.iter().any(|w| w.as_ptr() == Arc::as_ptr(timer)) {
-            watchers.push(Arc::downgrade(timer));
-        }
+    fn watch(&self, at: Watch, timer: Weak<PosixTimer>) {
+        let mut watched = self.watched.lock();
+        watched.insert(at, timer);
         self.cpu_armed.store(true, Release);
     }
+    fn unwatch(&self, at: &Watch) {
+        self.watched.lock().remove(at);
+    }
+    /// Takes out the first timer that is due.
+    fn due(&self, moment: &Moment) -> Option<Arc<PosixTimer>> {
+        let mut watched = self.watched.lock();
+        loop {
+            let first = *watched.range(moment.due()).next()?.0;
+            if let Some(timer) = watched.remove(&first)?.upgrade() {
+                return Some(timer);
+            }
+        }
+    }
 
-    /// Looks at what counts CPU time.
-    fn tick(&self, process: &Arc<Process>) {
+    /// Looks at what counts CPU time, as `task` runs.
+    fn tick(&self, process: &Arc<Process>, task: &Task) {
         let sum = process.sum();
         let times = [sum.user_ns, sum.user_ns + sum.system_ns];
-        let mut any = false;
         let mut due = [false; 2];
         for ((timer, now), due) in self.cpu.lock().iter_mut().zip(times).zip(&mut due) {
             *due = timer.expire(now);
-            any |= timer.next != 0;
         }
         for (due, sig) in due.into_iter().zip([Signal::VTALRM, Signal::PROF]) {
             if due {
                 let _ = send_process(process, sig, &SigInfo::kernel(sig));
             }
         }
-        // Those that expire may be armed anew meanwhile, which adds them again.
-        let watchers = core::mem::take(&mut *self.watchers.lock());
-        for timer in watchers.iter().filter_map(Weak::upgrade) {
-            let Some(clock) = timer.cpu_clock() else { continue };
-            if timer.check_cpu(clock.now()) {
-                self.watch(&timer);
-                any = true;
+        let moments = Moment::of_process(&sum).into_iter().chain(Moment::of_thread(task));
+        for moment in moments {
+            while let Some(timer) = self.due(&moment) {
+                timer.check_cpu(moment.now);
             }
         }
-        if !any && self.watchers.lock().is_empty() {
+        let cpu = self.cpu.lock();
+        if cpu.iter().all(|timer| timer.next == 0) && self.watched.lock().is_empty() {
             self.cpu_armed.store(false, Release);
         }
     }
@@ -264,6 +286,14 @@ impl Timers {
             process.limits.raise_soft(Resource::Cpu, limit, limit.saturating_add(1));
             let _ = send_process(process, Signal::XCPU, &SigInfo::kernel(Signal::XCPU));
         }
+    }
+}
+
+/// A thread has taken SIGALRM from the queue of its process, whose signal lock it holds.
+pub(crate) fn alarm_taken(process: &Process) {
+    let attachment = process.attached::<Timers>();
+    if let Some(timers) = attachment.as_ref().and_then(|a| a.as_any().downcast_ref::<Timers>()) {
+        timers.alarm_taken();
     }
 }
 
@@ -300,7 +330,7 @@ fn on_tick(ext: &Arc<dyn ThreadExt>) {
         && let Some(timers) = attachment.as_any().downcast_ref::<Timers>()
         && timers.cpu_armed.load(Acquire)
     {
-        timers.tick(process);
+        timers.tick(process, task);
     }
 }
 

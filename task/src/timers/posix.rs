@@ -183,13 +183,10 @@ impl PosixTimer {
     /// Stops it for good.
     pub(super) fn delete(&self) {
         let mut state = self.state.lock();
+        self.stop(&mut state);
         state.deleted = true;
-        state.status = Status::Disarmed;
         state.sequence = state.sequence.wrapping_add(1);
         self.deleted.store(true, Release);
-        if let Some(timer) = self.timer.get() {
-            timer.cancel();
-        }
     }
 
     /// timer_gettime(2).
@@ -222,11 +219,8 @@ impl PosixTimer {
         if state.deleted {
             return old;
         }
-        if let Some(timer) = self.timer.get() {
-            timer.cancel();
-        }
+        self.stop(&mut state);
         state.sequence = state.sequence.wrapping_add(1);
-        state.status = Status::Disarmed;
         state.interval = if new.value == 0 { 0 } else { new.interval };
         (state.overrun, state.last_overrun) = (-1, 0);
         state.next = 0;
@@ -245,6 +239,18 @@ impl PosixTimer {
         old
     }
 
+    /// Disarms it.
+    fn stop(&self, state: &mut State) {
+        match (&self.clock, self.timer.get()) {
+            (TimerClock::Cpu(_, clock), _) if state.status == Status::Armed => clock.unwatch(&self.me, state.next),
+            (_, Some(timer)) => {
+                timer.cancel();
+            }
+            _ => {}
+        }
+        state.status = Status::Disarmed;
+    }
+
     /// Arms it for `next`; what counts CPU time and is due expires at once.
     fn start(&self, state: &mut State) {
         state.status = Status::Armed;
@@ -253,9 +259,7 @@ impl PosixTimer {
                 if clock.now() >= state.next {
                     return self.send(state);
                 }
-                if let Some(me) = self.me.upgrade() {
-                    clock.watch(&me);
-                }
+                clock.watch(&self.me, state.next);
             }
             (_, Some(timer)) => timer.arm(state.base, state.next),
             _ => {}
@@ -267,13 +271,12 @@ impl PosixTimer {
         clamp(self.state.lock().last_overrun)
     }
 
-    /// A timer of CPU time at a tick: has it expired? `false` when it need not be looked at any more.
-    pub(super) fn check_cpu(&self, now: u64) -> bool {
+    /// A timer of CPU time that was due at a tick; it may have been set anew since.
+    pub(super) fn check_cpu(&self, now: u64) {
         let mut state = self.state.lock();
         if state.status == Status::Armed && state.next <= now {
             self.send(&mut state);
         }
-        state.status == Status::Armed
     }
 
     fn expire(&self) {

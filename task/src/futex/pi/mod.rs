@@ -179,7 +179,7 @@ impl Stuck {
     /// Does what is needed before the operation can be tried again, without any lock.
     fn resolve(self, mm: &Mm) -> Result<(), Errno> {
         match self {
-            Stuck::Fault(fault) => mm.resolve_copy(fault),
+            Stuck::Fault(fault) => mm.resolve_word(fault),
             Stuck::Failed(e) => Err(e),
             Stuck::Changed => {
                 sched::cond_resched();

@@ -9,6 +9,7 @@ use abi::futex::word;
 use alloc::sync::Arc;
 use core::sync::atomic::AtomicU8;
 use machine::VirtAddr;
+use mm::user::UserPtr;
 use mm::{FutexKey, Mm};
 use sched::WaitError;
 
@@ -174,7 +175,8 @@ pub(super) fn settle(ask: &Asker, addr: VirtAddr, key: &FutexKey) -> Result<(), 
 /// FUTEX_UNLOCK_PI: gives the word to the waiter of the highest priority, or frees it.
 pub fn unlock(ask: &Asker, addr: VirtAddr, shared: bool) -> Result<(), Errno> {
     loop {
-        let seen = ask.mm.load_u32(addr)?;
+        // A look at the owner comes before anything else, also before the word is known to be aligned.
+        let seen = UserPtr::<u32>::new(addr).read(ask.mm)?;
         if seen & word::TID_MASK != ask.number(&ask.me) {
             return Err(Errno::EPERM);
         }

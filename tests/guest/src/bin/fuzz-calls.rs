@@ -5,12 +5,23 @@
 
 use ochre_guest::{Rng, now_ms, raw_call, sleep_ms};
 use ochre_kernel::table::{Kind, ROWS, Row};
+use std::fmt::{Display, Formatter};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Counters shared by all processes.
+/// What all processes share.
 struct Shared {
     calls: AtomicU64,
-    last_nr: [AtomicU32; 64],
+    workers: [Progress; 64],
+}
+
+/// How far a worker is: calls it has made, and the call it makes now.
+struct Progress {
+    made: AtomicU32,
+    nr: AtomicU32,
+    args: [AtomicU64; 6],
 }
 
 /// Calls that would end the machine or the parent rather than test anything.
@@ -50,6 +61,8 @@ fn main() {
     let goal = args.next().unwrap_or(200_000);
     let workers = args.next().unwrap_or(4).clamp(1, 64) as usize;
     let shared: &Shared = shared_page();
+    // Workers may mount something over it.
+    let proc = File::open("/proc").expect("/proc");
     let mut slots: Vec<(i32, u64, u64)> = vec![(0, 0, 0); workers];
     let (mut round, mut deaths, mut stuck) = (0u64, 0u64, 0u64);
     while shared.calls.load(Ordering::Relaxed) < goal {
@@ -59,11 +72,14 @@ fn main() {
                 deaths += 1;
                 *state = (0, 0, 0);
             } else if pid != 0 {
-                let made = shared.last_nr[slot].load(Ordering::Relaxed).into();
+                let made = shared.workers[slot].made.load(Ordering::Relaxed).into();
                 if made != seen {
                     *state = (pid, made, now_ms());
                 } else if now_ms() - since > 400 {
                     stuck += 1;
+                    if is_running(&proc, pid) {
+                        println!("fuzz: slow: {}", shared.workers[slot]);
+                    }
                     // SAFETY: our own child.
                     unsafe { libc::kill(pid, libc::SIGKILL) };
                 }
@@ -92,6 +108,36 @@ fn main() {
         shared.calls.load(Ordering::Relaxed),
         ROWS.len()
     );
+}
+
+impl Progress {
+    fn begins(&self, nr: u32, args: &[u64; 6]) {
+        self.nr.store(nr, Ordering::Relaxed);
+        self.args.iter().zip(args).for_each(|(place, arg)| place.store(*arg, Ordering::Relaxed));
+    }
+}
+
+impl Display for Progress {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        let nr = self.nr.load(Ordering::Relaxed);
+        write!(f, "{}(", ROWS.iter().find(|row| row.nr == nr).map_or("?", |row| row.name))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {:#x}", arg.load(Ordering::Relaxed)))?;
+        write!(f, " )")
+    }
+}
+
+/// Whether a worker that makes no progress computes rather than sleeps.
+fn is_running(proc: &File, pid: i32) -> bool {
+    let Ok(path) = std::ffi::CString::new(format!("{pid}/stat")) else { return false };
+    // SAFETY: a valid directory and path; the new descriptor is owned by the file made of it.
+    let mut stat = unsafe {
+        match libc::openat(proc.as_raw_fd(), path.as_ptr(), libc::O_RDONLY) {
+            fd if fd >= 0 => File::from_raw_fd(fd),
+            _ => return false,
+        }
+    };
+    let mut text = String::new();
+    stat.read_to_string(&mut text).is_ok() && text.contains(") R ")
 }
 
 fn reap(pid: i32) -> bool {
@@ -230,6 +276,7 @@ fn worker(shared: &'static Shared, slot: usize, seed: u64) -> ! {
         for value in args.iter_mut().skip(row.args.len()) {
             *value = rng.next_u64();
         }
+        shared.workers[slot].begins(row.nr, &args);
         // SAFETY: this process is there to be broken.
         let ret = unsafe { raw_call(row.nr, args) };
         if ret == 0 && matches!(row.name, "fork" | "vfork" | "clone" | "clone3") {
@@ -237,7 +284,7 @@ fn worker(shared: &'static Shared, slot: usize, seed: u64) -> ! {
             unsafe { raw_call(231, [0; 6]) };
         }
         shared.calls.fetch_add(1, Ordering::Relaxed);
-        shared.last_nr[slot].fetch_add(1, Ordering::Relaxed);
+        shared.workers[slot].made.fetch_add(1, Ordering::Relaxed);
     }
 }
 
