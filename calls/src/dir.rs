@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use machine::VirtAddr;
 use mm::user::UserCStr;
 use task::Cx;
-use vfs::ops::{self, Make};
 use vfs::notify::{self, Event};
+use vfs::ops::{self, Make};
 use vfs::{Cap, DirSink, FileType, Path, walk};
 
 /// mkdirat(2).

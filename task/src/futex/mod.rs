@@ -32,8 +32,8 @@ pub use ops::{requeue, wake_op};
 pub use pi::{Asker, Links, Locker, lock as lock_pi, priority_changed, unlock as unlock_pi};
 pub use pi::{requeue as requeue_pi, wait_requeue as wait_requeue_pi};
 pub use robust::RobustUnlock;
-pub use table::{set_slots, share, slots};
 pub(crate) use robust::{enter_memory, finish_unlock, leave_memory};
+pub use table::{set_slots, share, slots};
 pub use wait::{Multi, wait, wait_multi};
 
 use abi::Errno;

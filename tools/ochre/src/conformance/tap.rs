@@ -55,7 +55,7 @@ pub fn results(lines: &[String], end: End) -> Vec<(String, Status)> {
         let upper = text.to_uppercase();
         let status = match () {
             () if upper.contains("# SKIP")
-                || passed && upper.split(|c: char| !c.is_alphanumeric()).any(|w| w == "SKIP") =>
+                || passed && upper.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "SKIP") =>
             {
                 Status::Skip
             }
@@ -176,12 +176,22 @@ mod tests {
 
     #[test]
     fn directives_and_repeats() {
-        let out = lines("ok 1 - a b\nnot ok 2 a b\nok 3 c # SKIP no such thing\nnot ok 4 d # XFAIL\nnoise\nok 5");
+        let out = lines(
+            "ok 1 - a b\nnot ok 2 a b\nok 3 c # SKIP no such thing\nnot ok 4 d # XFAIL\nnoise\nok 5\nok 6 skip_it",
+        );
         let rows = results(&out, End::Exit(1));
         let shown: Vec<(&str, &str)> = rows.iter().map(|(n, s)| (n.as_str(), s.word())).collect();
         assert_eq!(
             shown,
-            [("a-b", "pass"), ("a-b~2", "fail"), ("c", "skip"), ("d", "xfail"), ("n5", "pass"), ("exit", "fail")]
+            [
+                ("a-b", "pass"),
+                ("a-b~2", "fail"),
+                ("c", "skip"),
+                ("d", "xfail"),
+                ("n5", "pass"),
+                ("skip_it", "pass"),
+                ("exit", "fail")
+            ]
         );
     }
 
