@@ -13,7 +13,7 @@ impl Booter {
     /// Makes the mount namespace of the first process: nullfs at the bottom (so that pivot_root(2) works on the real root), a tmpfs on it.
     pub fn new() -> Result<Booter, Errno> {
         let ns = MountNamespace::first(nullfs::mount());
-        vfs::namespace::attach(&tmpfs::rootfs(), &ns.root_path())?;
+        vfs::namespace::attach(&tmpfs::rootfs(), &ns.root_path(), &ns)?;
         Ok(Booter { fs: FsContext::new(ns) })
     }
     /// Root, working directory and umask for the first process.

@@ -45,12 +45,13 @@ impl PseudoFs {
     pub fn new(name: &'static str, magic: u64) -> PseudoFs {
         PseudoFs::build(name, PseudoOps { magic, export: None })
     }
-    /// A new one whose inodes have file handles.
+    /// A new one whose inodes have file handles and can be bind-mounted.
     pub fn exported(name: &'static str, magic: u64, export: &'static dyn Export) -> PseudoFs {
         PseudoFs::build(name, PseudoOps { magic, export: Some(export) })
     }
     fn build(name: &'static str, ops: PseudoOps) -> PseudoFs {
-        let sb = SuperBlock::new(name, SbFlags::INTERNAL | SbFlags::NODEV | SbFlags::NOEXEC, Box::new(ops));
+        let kind = if ops.export.is_some() { SbFlags::BINDABLE } else { SbFlags::INTERNAL };
+        let sb = SuperBlock::new(name, kind | SbFlags::NODEV | SbFlags::NOEXEC, Box::new(ops));
         let root: Arc<dyn Inode> = Arc::new(AnonInode::new(&sb, 0o040555));
         let mnt = Mount::new(sb.root_dentry(&root), name.as_bytes(), MntFlags::INTERNAL | MntFlags::NOATIME);
         PseudoFs { sb, mnt }

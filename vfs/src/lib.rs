@@ -26,6 +26,7 @@ pub mod anon;
 pub mod attr;
 pub mod caller;
 mod clock;
+pub mod config;
 pub mod cred;
 pub mod dcache;
 pub mod dentry;
@@ -62,6 +63,7 @@ pub use anon::{AnonInode, PseudoFs, anon_file};
 pub use attr::{Attr, FileType, SetAttr, Timespec, dev_from_user, dev_to_user, major, makedev, minor};
 pub use caller::{Caller, JobControl, NoJobs, ProcessId, SignalSource, install_jobs, jobs};
 pub use clock::now;
+pub use config::{Configure, Kind, MountContext, Mounting, Param, Value};
 pub use cred::{Cap, CapSet, Cred};
 pub use dentry::Dentry;
 pub use devices::{CharDevice, register_char, register_fifo};
@@ -78,9 +80,7 @@ pub use ns::{Namespace, NsId, NsKind};
 pub use path::Path;
 pub use poll::{PollEvents, PollTable};
 pub use rare::Rare;
-pub use superblock::{
-    FsType, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, parse_options, register_fs,
-};
+pub use superblock::{FsType, SbFlags, StatFs, SuperBlock, SuperOps, find_fs, register_fs};
 pub use user_ns::UserNamespace;
 pub use walk::Start;
 

@@ -10,12 +10,14 @@
 //! ```
 
 use crate::dentry::Dentry;
+use crate::namespace::MountNamespace;
 use crate::path::Path;
 use crate::propagate::Propagation;
 use crate::superblock::{SbFlags, SuperBlock};
+use crate::user_ns::UserNamespace;
 use abi::Errno;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -41,8 +43,6 @@ bitflags! {
         const RELATIME = 64;
         /// Symbolic links are not followed.
         const NOSYMFOLLOW = 128;
-        /// Unmounted lazily, or made by open_tree: not in any tree.
-        const DETACHED = 1 << 16;
         /// Made by the kernel for pipes, sockets and the like.
         const INTERNAL = 1 << 17;
         /// Came from a namespace with other owners: cannot be taken off alone, for it may cover something.
@@ -83,11 +83,12 @@ impl MntFlags {
     ];
     /// A mount with these flags may get `new` ones.
     pub(crate) fn may_become(self, new: MntFlags) -> bool {
-        let atime = MntFlags::NOATIME | MntFlags::NODIRATIME | MntFlags::RELATIME;
         let kept = |(flag, lock): (MntFlags, MntFlags)| !self.contains(lock) || new.contains(flag);
         MntFlags::FLAG_LOCKS.into_iter().all(kept)
-            && (!self.contains(MntFlags::LOCK_ATIME) || self & atime == new & atime)
+            && (!self.contains(MntFlags::LOCK_ATIME) || self & MntFlags::ATIME == new & MntFlags::ATIME)
     }
+    /// The rules for access times.
+    pub(crate) const ATIME: MntFlags = MntFlags::NOATIME.union(MntFlags::NODIRATIME).union(MntFlags::RELATIME);
     /// What mount(2) with `MS_REMOUNT | MS_BIND` can change.
     pub const SETTABLE: MntFlags = MntFlags::RDONLY
         .union(MntFlags::NOSUID)
@@ -116,6 +117,26 @@ pub struct Mount {
     place: SpinLock<Option<Path>>,
     children: SpinLock<Vec<ChildMount>>,
     pub(crate) propagation: SpinLock<Propagation>,
+    /// Of the top of a tree: whose it is.
+    home: SpinLock<Home>,
+}
+
+/// What the mount at the top of a tree belongs to.
+#[derive(Clone)]
+pub enum Home {
+    /// Nothing: it is unmounted, or the kernel's own.
+    None,
+    /// A mount namespace.
+    Namespace(Weak<MountNamespace>),
+    /// A descriptor, as open_tree(2) and fsmount(2) make them.
+    Descriptor {
+        /// The number that statmount(2) gives in place of a namespace's.
+        id: u64,
+        /// The mount namespace it was copied from; 0 for a new instance.
+        origin: u64,
+        /// The owner of its maker's mount namespace.
+        owner: Arc<UserNamespace>,
+    },
 }
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(20);
@@ -144,6 +165,7 @@ impl Mount {
             place: SpinLock::new(None),
             children: SpinLock::new(Vec::new()),
             propagation: SpinLock::new(Propagation::PRIVATE),
+            home: SpinLock::new(Home::None),
         })
     }
     /// Number shown in /proc/PID/mountinfo.
@@ -163,6 +185,24 @@ impl Mount {
     #[inline]
     pub fn root(&self) -> &Arc<Dentry> {
         &self.root
+    }
+    /// The path of its root inside the instance.
+    pub fn root_text(&self) -> Vec<u8> {
+        let mut at = self.root.clone();
+        if at.is_pseudo() {
+            let mut text = at.with_name(|name| name.to_vec());
+            text.extend_from_slice(alloc::format!(":[{}]", at.inode().base().ino()).as_bytes());
+            return text;
+        }
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        while let Some(parent) = at.parent() {
+            names.push(at.with_name(|name| name.to_vec()));
+            at = parent;
+        }
+        if names.is_empty() {
+            return b"/".to_vec();
+        }
+        names.iter().rev().flat_map(|name| core::iter::once(b'/').chain(name.iter().copied())).collect()
     }
     /// The "device" of /proc/mounts.
     pub fn source(&self) -> &[u8] {
@@ -210,10 +250,21 @@ impl Mount {
     }
     pub(crate) fn add_writer(&self) -> Result<(), Errno> {
         self.writers.fetch_add(1, Ordering::AcqRel);
+        self.sb.count_writer(1);
         self.want_write().inspect_err(|_| self.remove_writer())
     }
     pub(crate) fn remove_writer(&self) {
         self.writers.fetch_sub(1, Ordering::AcqRel);
+        self.sb.count_writer(-1);
+    }
+    /// Whose tree it is at the top of.
+    pub(crate) fn home(&self) -> Home {
+        self.home.lock().clone()
+    }
+    /// The tree it is at the top of belongs to `home` from now on.
+    pub(crate) fn set_home(&self, home: Home) {
+        let old = core::mem::replace(&mut *self.home.lock(), home);
+        drop(old);
     }
     /// Files are open for writing through this mount.
     pub fn has_writers(&self) -> bool {
@@ -245,7 +296,6 @@ impl Mount {
             children.push(ChildMount { at: at.dentry.clone(), mnt: self.clone() });
         }
         at.dentry.add_mount();
-        self.set_flags(MntFlags::DETACHED, MntFlags::empty());
         *self.place.lock() = Some(at);
         Ok(())
     }
@@ -259,7 +309,6 @@ impl Mount {
         };
         drop(taken);
         at.dentry.remove_mount();
-        self.set_flags(MntFlags::DETACHED, MntFlags::DETACHED);
         Some(at)
     }
     /// This mount and everything mounted below it, parents before children.

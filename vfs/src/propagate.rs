@@ -4,7 +4,11 @@
 //! its peers and, one way only, under the mounts that have the group as master. All of it runs under the tree lock of
 //! [`crate::namespace`]; the register of mounts is only a list to search.
 
-use crate::mount::Mount;
+use crate::mount::{Home, Mount};
+use crate::namespace::attach::tuck;
+use crate::namespace::copy::{Along, copy_tree};
+use crate::namespace::unmount::dissolve;
+use crate::namespace::{MountNamespace, home_of, reachable, visible};
 use crate::path::Path;
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
@@ -129,7 +133,8 @@ fn receivers(at: &Path) -> Vec<(Arc<Mount>, bool)> {
             if as_slave && p.group != 0 && !groups.iter().any(|g| g.0 == p.group) {
                 groups.push((p.group, true));
             }
-            if at.dentry.is_below(m.root()) {
+            // Trees of descriptors are left alone.
+            if at.dentry.is_below(m.root()) && !matches!(home_of(m), Home::Descriptor { .. }) {
                 found.push((m.clone(), as_slave));
             }
         }
@@ -137,8 +142,13 @@ fn receivers(at: &Path) -> Vec<(Arc<Mount>, bool)> {
     found
 }
 
-/// `tree` is being attached at `at`: its mounts become shared if the parent is, and copies go to every receiver.
-pub(crate) fn attach(tree: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
+/// `tree` is being attached at `at`: its mounts become shared if the parent is, and copies go to every receiver, under what is mounted there; locked
+/// where `foreign` says that another user namespace is in charge. Gives the copies.
+pub(crate) fn attach(
+    tree: &Arc<Mount>,
+    at: &Path,
+    foreign: impl Fn(&Arc<Mount>) -> bool,
+) -> Result<Vec<Arc<Mount>>, Errno> {
     if of(&at.mnt).group != 0 {
         for mnt in tree.tree() {
             if of(&mnt).group == 0 {
@@ -146,18 +156,78 @@ pub(crate) fn attach(tree: &Arc<Mount>, at: &Path) -> Result<(), Errno> {
             }
         }
     }
+    let mut copies = Vec::new();
     for (receiver, as_slave) in receivers(at) {
-        let copy = crate::namespace::copy_tree(tree, tree.root(), true)?;
-        if as_slave {
-            for mnt in copy.tree() {
-                demote(&mnt);
-                if of(&receiver).group != 0 {
-                    change(&mnt, PropagationType::Shared);
-                }
+        let made = copy_to(tree, &receiver, at, as_slave, &foreign);
+        match made {
+            Ok(copy) => copies.push(copy),
+            Err(e) => {
+                copies.iter().for_each(dissolve);
+                return Err(e);
             }
         }
-        copy.attach(Path { mnt: receiver, dentry: at.dentry.clone() })?;
     }
+    Ok(copies)
+}
+
+fn copy_to(
+    tree: &Arc<Mount>,
+    receiver: &Arc<Mount>,
+    at: &Path,
+    as_slave: bool,
+    foreign: &impl Fn(&Arc<Mount>) -> bool,
+) -> Result<Arc<Mount>, Errno> {
+    let copy = copy_tree(tree, tree.root(), Along { unbindable: true, ns_files: true })?;
+    if as_slave {
+        for mnt in copy.tree() {
+            demote(&mnt);
+            if of(receiver).group != 0 {
+                change(&mnt, PropagationType::Shared);
+            }
+        }
+    }
+    if foreign(receiver) {
+        visible::lock_all(&copy);
+    }
+    let place = Path { mnt: receiver.clone(), dentry: at.dentry.clone() };
+    tuck(&copy, &place, false).inspect_err(|_| dissolve(&copy))?;
+    Ok(copy)
+}
+
+/// The nearest group up the chain of masters of which `ns` has a mount that can be reached from `root`; 0 for none.
+pub fn dominating(mnt: &Mount, root: &Path, ns: &MountNamespace) -> u32 {
+    let mut master = of(mnt).master;
+    if master == 0 {
+        return 0;
+    }
+    let all = registered();
+    // Each step leads to another group: no more of them than mounts.
+    for _ in 0..all.len() {
+        let members = || all.iter().filter(|m| of(m).group == master);
+        if members().any(|m| ns.contains(m) && reachable(&Path::root_of(m), root)) {
+            return master;
+        }
+        master = members().map(|m| of(m).master).find(|group| *group != 0).unwrap_or(0);
+        if master == 0 {
+            break;
+        }
+    }
+    0
+}
+
+/// An event at `at` would be repeated under `mnt`.
+pub(crate) fn reaches(at: &Path, mnt: &Arc<Mount>) -> bool {
+    receivers(at).iter().any(|(receiver, _)| Arc::ptr_eq(receiver, mnt))
+}
+
+/// Puts a private mount into the group and under the master of another. EINVAL if it is not private or the other is.
+pub(crate) fn join(mnt: &Arc<Mount>, other: &Mount) -> Result<(), Errno> {
+    let new = of(other);
+    if of(mnt) != Propagation::PRIVATE || new.group == 0 && new.master == 0 {
+        return Err(Errno::EINVAL);
+    }
+    *mnt.propagation.lock() = new;
+    register(mnt);
     Ok(())
 }
 

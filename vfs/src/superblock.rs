@@ -1,18 +1,16 @@
 //! File-system instances and file-system types.
 //!
-//! A [`SuperBlock`] is one mounted instance (a tmpfs, a 9p share); every inode refers to it. A [`FsType`] makes them from the
-//! arguments of mount(2). Sources: mount(2), statfs(2), proc_filesystems(5).
+//! A [`SuperBlock`] is one mounted instance (a tmpfs, a 9p share); every inode refers to it. A [`FsType`] makes them in a
+//! [`crate::config::MountContext`]. Sources: mount(2), statfs(2), proc_filesystems(5).
 
 use crate::attr::makedev;
-use crate::caller::Caller;
+use crate::config::{Configure, Plain};
 use crate::cred::Cred;
 use crate::dentry::Dentry;
 use crate::file::File;
-use crate::fscontext::Dirs;
 use crate::inode::Inode;
 use crate::path::Path;
 use crate::user_ns::UserNamespace;
-use crate::walk::{self, Start};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use alloc::boxed::Box;
@@ -21,7 +19,7 @@ use alloc::vec::Vec;
 use bitflags::bitflags;
 use core::any::Any;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use machine::sync::SpinLock;
 
 bitflags! {
@@ -48,7 +46,16 @@ bitflags! {
         const NOEXEC = 1 << 20;
         /// Set-id bits never count here.
         const NOSUID = 1 << 21;
+        /// Its files can be bind-mounted although no tree shows them (namespaces, pidfds).
+        const BINDABLE = 1 << 22;
+        /// It shows less than others of its type, so who may not see those may see it.
+        const RESTRICTED = 1 << 23;
     }
+}
+
+impl SbFlags {
+    /// What a remount can change.
+    pub const REMOUNTABLE: SbFlags = SbFlags::RDONLY.union(SbFlags::SYNCHRONOUS).union(SbFlags::LAZYTIME);
 }
 
 /// Space and limits of a file system.
@@ -77,9 +84,9 @@ pub trait SuperOps: Send + Sync + Any {
     fn show_options(&self, _out: &mut dyn fmt::Write) -> fmt::Result {
         Ok(())
     }
-    /// New options for a mounted instance. `vfs` changes the flags itself afterwards.
-    fn remount(&self, _flags: SbFlags, _data: &[u8]) -> Result<(), Errno> {
-        Ok(())
+    /// What takes the parameters of a remount.
+    fn configure(&self) -> Box<dyn Configure> {
+        Box::new(Plain(|_| Err(Errno::EINVAL)))
     }
     /// The last mount is gone.
     fn shutdown(&self) {}
@@ -140,6 +147,8 @@ pub struct SuperBlock {
     root: SpinLock<Weak<Dentry>>,
     /// Mounts that show (a part of) it.
     mounts: AtomicU32,
+    /// Files open for writing through any of them.
+    writers: AtomicI32,
 }
 
 static NEXT_ANON_MINOR: AtomicU32 = AtomicU32::new(1);
@@ -168,6 +177,7 @@ impl SuperBlock {
             user_ns,
             root: SpinLock::new(Weak::new()),
             mounts: AtomicU32::new(0),
+            writers: AtomicI32::new(0),
         })
     }
     /// Name of its type.
@@ -225,6 +235,17 @@ impl SuperBlock {
             root.forget_name(name);
         }
     }
+    /// The dentry of its root, if its tree is seen anywhere.
+    pub fn root(&self) -> Option<Arc<Dentry>> {
+        self.root.lock().upgrade()
+    }
+    /// Files are open for writing through any mount.
+    pub(crate) fn has_writers(&self) -> bool {
+        self.writers.load(Ordering::Acquire) > 0
+    }
+    pub(crate) fn count_writer(&self, by: i32) {
+        self.writers.fetch_add(by, Ordering::AcqRel);
+    }
     pub(crate) fn mounted(&self) {
         self.mounts.fetch_add(1, Ordering::AcqRel);
     }
@@ -245,27 +266,6 @@ impl Drop for SuperBlock {
     }
 }
 
-/// The arguments of a mount and who makes it.
-pub struct MountRequest<'a> {
-    /// The device or share.
-    pub source: Option<&'a [u8]>,
-    /// Flags of the instance.
-    pub flags: SbFlags,
-    /// The option string: see [`parse_options`].
-    pub data: &'a [u8],
-    /// Root and working directory of the caller, for options that are paths.
-    pub dirs: &'a Dirs,
-    /// The caller.
-    pub caller: &'a Caller<'a>,
-}
-
-impl MountRequest<'_> {
-    /// Looks up a path given as an option, with the caller's root, working directory and rights.
-    pub fn resolve(&self, path: &[u8]) -> Result<Path, Errno> {
-        walk::lookup(&Start::new(&self.dirs.root, &self.dirs.cwd, self.caller.cred), path, true)
-    }
-}
-
 /// A kind of file system that mount(2) can name.
 pub trait FsType: Sync {
     /// Its name in mount(2) and /proc/filesystems.
@@ -282,8 +282,12 @@ pub trait FsType: Sync {
     fn shown_root(&self) -> Option<Vec<u8>> {
         None
     }
-    /// Makes an instance, or finds the one that serves this source, and returns its root.
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno>;
+    /// Mounts of it by who is in charge of a user namespace only are limited to what a mount that can be seen already shows in full.
+    fn reveals(&self) -> bool {
+        false
+    }
+    /// What takes the parameters of a new instance and makes it.
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno>;
 }
 
 static TYPES: SpinLock<Vec<&'static dyn FsType>> = SpinLock::new(Vec::new());
@@ -302,12 +306,4 @@ pub fn find_fs(name: &[u8]) -> Option<&'static dyn FsType> {
 pub fn for_each_fs(mut f: impl FnMut(&'static dyn FsType)) {
     let types: Vec<_> = TYPES.lock().clone();
     types.into_iter().for_each(&mut f);
-}
-
-/// Splits a comma-separated option string into (key, value) pairs; the value of a bare word is `None`.
-pub fn parse_options(data: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    data.split(|&b| b == b',').filter(|o| !o.is_empty()).map(|o| match o.iter().position(|&b| b == b'=') {
-        Some(at) => (&o[..at], o.get(at + 1..)),
-        None => (o, None),
-    })
 }

@@ -32,9 +32,7 @@ use core::fmt;
 use dir::Dir;
 use machine::sync::Once;
 use task::cgroup::{self, Cgroup};
-use vfs::ns::Namespace;
-use vfs::user_ns::UserNamespace;
-use vfs::{Cap, File, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+use vfs::{Configure, File, FsType, SbFlags, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -67,19 +65,20 @@ impl FsType for Cgroup2 {
         let top = cgroup::seen_from();
         if top.is_root() { None } else { Some(top.path_from(cgroup::root())) }
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let owner = task::ns::current().map_or_else(|| UserNamespace::first().clone(), |ns| ns.cgroup.owner());
-        if !request.caller.cred.capable_in(&owner, Cap::SysAdmin) {
-            return Err(Errno::EPERM);
-        }
-        let options = options::Options::parse(request.data)?;
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(options::Asked::default()))
+    }
+}
+
+impl Cgroup2 {
+    /// The root of the one instance.
+    fn root() -> Arc<Dir> {
         static ROOT: Once<Arc<Dir>> = Once::new();
         let root = ROOT.get_or_init(|| {
             let sb = SuperBlock::new("cgroup2", SbFlags::REVALIDATE, Box::new(Super));
             Dir::root(&sb, cgroup::root())
         });
-        options.apply();
-        Ok(root.clone())
+        root.clone()
     }
 }
 
@@ -92,8 +91,7 @@ impl SuperOps for Super {
     fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         options::show(out)
     }
-    fn remount(&self, _: SbFlags, data: &[u8]) -> Result<(), Errno> {
-        options::Options::parse(data)?.apply();
-        Ok(())
+    fn configure(&self) -> Box<dyn Configure> {
+        Box::new(options::Asked::default())
     }
 }

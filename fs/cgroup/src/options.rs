@@ -1,34 +1,54 @@
-//! Mount options. They hold for the hierarchy, which is one: the last mount decides.
+//! Mount parameters. They hold for the hierarchy, which is one: the last mount from the first cgroup namespace decides.
 
+use crate::Cgroup2;
 use abi::Errno;
+use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use task::cgroup::{attach::NSDELEGATE, pids::LOCAL_EVENTS};
+use vfs::ns::{Namespace, NsKind};
+use vfs::{Configure, Inode, Kind, Mounting, Param, SbFlags, SuperBlock, UserNamespace, Value};
 
-/// What a mount asks for.
+/// What a mount or remount asks for.
 #[derive(Default)]
-pub struct Options {
+pub struct Asked {
     nsdelegate: bool,
     pids_localevents: bool,
 }
 
-impl Options {
-    /// Reads an option string; EINVAL for what this kernel does not have.
-    pub fn parse(data: &[u8]) -> Result<Options, Errno> {
-        let mut options = Options::default();
-        for (name, value) in vfs::parse_options(data) {
-            match (name, value) {
-                (b"nsdelegate", None) => options.nsdelegate = true,
-                (b"pids_localevents", None) => options.pids_localevents = true,
-                _ => return Err(Errno::EINVAL),
-            }
+impl Asked {
+    /// Puts it into force.
+    fn apply(&self) {
+        let inside = task::ns::current().is_some_and(|ns| ns.cgroup.id() != NsKind::Cgroup.first().id);
+        if !inside {
+            NSDELEGATE.store(self.nsdelegate, Relaxed);
+            LOCAL_EVENTS.store(self.pids_localevents, Relaxed);
         }
-        Ok(options)
     }
-    /// Puts them into force.
-    pub fn apply(&self) {
-        NSDELEGATE.store(self.nsdelegate, Relaxed);
-        LOCAL_EVENTS.store(self.pids_localevents, Relaxed);
+}
+
+impl Configure for Asked {
+    fn params(&self) -> &'static [Param] {
+        &[("nsdelegate", Kind::Flag), ("pids_localevents", Kind::Flag)]
+    }
+    fn set(&mut self, name: &'static str, _: Value<'_>, _: &mut Mounting<'_>) -> Result<(), Errno> {
+        match name {
+            "nsdelegate" => self.nsdelegate = true,
+            _ => self.pids_localevents = true,
+        }
+        Ok(())
+    }
+    fn user_ns(&self) -> Option<Arc<UserNamespace>> {
+        task::ns::current().map(|ns| ns.cgroup.owner())
+    }
+    fn create(&mut self, _: Option<&[u8]>, _: SbFlags, _: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let root = Cgroup2::root();
+        self.apply();
+        Ok(root)
+    }
+    fn reconfigure(&mut self, _: &Arc<SuperBlock>, _: &mut Mounting<'_>) -> Result<(), Errno> {
+        self.apply();
+        Ok(())
     }
 }
 
@@ -36,17 +56,4 @@ impl Options {
 pub fn show(out: &mut dyn fmt::Write) -> fmt::Result {
     let options: [(&AtomicBool, &str); 2] = [(&NSDELEGATE, ",nsdelegate"), (&LOCAL_EVENTS, ",pids_localevents")];
     options.iter().filter(|(on, _)| on.load(Relaxed)).try_for_each(|(_, name)| out.write_str(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_known_words_are_taken() {
-        assert!(Options::parse(b"nsdelegate,pids_localevents").is_ok_and(|o| o.nsdelegate && o.pids_localevents));
-        for bad in [&b"name=x"[..], b"nsdelegate=1", b"memory_recursiveprot"] {
-            assert_eq!(Options::parse(bad).err(), Some(Errno::EINVAL));
-        }
-    }
 }

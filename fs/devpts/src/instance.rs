@@ -1,7 +1,7 @@
 //! One mounted devpts: its options and its ptys.
 
 use crate::limits;
-use crate::options::Options;
+use crate::options::{Asked, Options};
 use crate::root::Root;
 use abi::Errno;
 use abi::stat::{S_IFCHR, magic};
@@ -12,7 +12,7 @@ use core::any::Any;
 use core::fmt;
 use machine::sync::SpinLock;
 use tty::pty::Master;
-use vfs::{Cred, FsType, Inode, InodeBase, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+use vfs::{Configure, Cred, FsType, Inode, InodeBase, SbFlags, StatFs, SuperBlock, SuperOps, UserNamespace};
 
 /// The type mount(2) knows as `devpts`.
 pub struct DevPts;
@@ -24,24 +24,14 @@ impl FsType for DevPts {
     fn in_user_ns(&self) -> bool {
         true
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let mut options = Options::parse(request.data)?;
-        let ns = &request.caller.cred.user_ns;
-        options.uid = options.uid.map(|id| ns.kuid(id).ok_or(Errno::EINVAL)).transpose()?;
-        options.gid = options.gid.map(|id| ns.kgid(id).ok_or(Errno::EINVAL)).transpose()?;
-        let instance = Arc::new(Instance { options, ptys: SpinLock::new(BTreeMap::new()) });
-        let flags = request.flags | SbFlags::REVALIDATE;
-        let sb = SuperBlock::owned("devpts", flags, Box::new(Super(instance.clone())), ns.clone());
-        // Its devices are harmless wherever they are.
-        sb.set_flags(SbFlags::NODEV, SbFlags::empty());
-        Ok(Root::new(&sb, instance))
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Asked::default()))
     }
 }
 
 /// The state behind one superblock.
 pub struct Instance {
-    /// As mounted.
-    pub options: Options,
+    options: SpinLock<Options>,
     ptys: SpinLock<BTreeMap<u32, Slot>>,
 }
 
@@ -57,12 +47,30 @@ enum Slot {
 pub const FIRST_INO: u64 = 3;
 
 impl Instance {
+    /// A new one; gives its root.
+    pub fn create(options: Options, flags: SbFlags, owner: &Arc<UserNamespace>) -> Arc<dyn Inode> {
+        let instance = Arc::new(Instance { options: SpinLock::new(options), ptys: SpinLock::new(BTreeMap::new()) });
+        let flags = flags | SbFlags::REVALIDATE;
+        let sb = SuperBlock::owned("devpts", flags, Box::new(Super(instance.clone())), owner.clone());
+        // Its devices are harmless wherever they are.
+        sb.set_flags(SbFlags::NODEV, SbFlags::empty());
+        Root::new(&sb, instance)
+    }
+    /// As mounted or changed.
+    pub fn options(&self) -> Options {
+        *self.options.lock()
+    }
+    /// Changes them; nodes that exist stay as they are.
+    pub fn set_options(&self, options: Options) {
+        *self.options.lock() = options;
+    }
     /// Takes the lowest free index; ENOSPC when all are in use.
     pub fn reserve(self: &Arc<Instance>) -> Result<Index, Errno> {
+        let max = self.options().max;
         let share = limits::take()?;
         let mut ptys = self.ptys.lock();
         let free = ptys.keys().zip(0u32..).find(|(used, i)| *used != i).map_or(ptys.len() as u32, |(_, i)| i);
-        if free >= self.options.max {
+        if free >= max {
             return Err(Errno::ENOSPC);
         }
         ptys.insert(free, Slot::Reserved);
@@ -70,7 +78,7 @@ impl Instance {
     }
     /// Puts the node of a new pty at its index.
     pub fn install(&self, sb: &Arc<SuperBlock>, index: u32, master: &Master, cred: &Cred) {
-        let o = &self.options;
+        let o = self.options();
         let (uid, gid) = (o.uid.unwrap_or(cred.fsuid), o.gid.unwrap_or(cred.fsgid));
         let ino = FIRST_INO + u64::from(index);
         let base = InodeBase::new(sb, ino, S_IFCHR | o.mode, uid, gid, master.tty().dev());
@@ -123,7 +131,7 @@ impl SuperOps for Super {
         Ok(StatFs { magic: magic::DEVPTS, bsize: 1024, namelen: 255, ..StatFs::default() })
     }
     fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        let o = &self.0.options;
+        let o = self.0.options();
         if let Some(uid) = o.uid {
             write!(out, ",uid={uid}")?;
         }
@@ -135,6 +143,9 @@ impl SuperOps for Super {
             write!(out, ",max={}", o.max)?;
         }
         Ok(())
+    }
+    fn configure(&self) -> Box<dyn Configure> {
+        Box::new(Asked::change(self.0.clone()))
     }
 }
 

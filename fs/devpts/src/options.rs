@@ -1,11 +1,15 @@
-//! Mount options: `uid`, `gid`, `mode`, `ptmxmode`, `max`, `newinstance`.
+//! Mount parameters: `uid`, `gid`, `mode`, `ptmxmode`, `max`, `newinstance`.
 
+use crate::instance::Instance;
+use crate::root::Root;
 use abi::Errno;
+use alloc::sync::Arc;
+use vfs::{Configure, Inode, Kind, Mounting, Param, SbFlags, SuperBlock, Value};
 
 /// Ptys of one instance unless `max` says less; all instances together have [`crate::limits`].
 pub const MAX: u32 = 1 << 20;
 
-/// The parsed options.
+/// The parameters of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Owner of new slaves; `None`: who opened the master.
@@ -20,41 +24,64 @@ pub struct Options {
     pub max: u32,
 }
 
-impl Options {
-    /// Applies an option string; EINVAL for what is unknown or malformed.
-    pub fn parse(data: &[u8]) -> Result<Options, Errno> {
-        let mut o = Options { uid: None, gid: None, mode: 0o600, ptmxmode: 0, max: MAX };
-        for (key, value) in vfs::parse_options(data) {
-            match (key, value) {
-                (b"uid", Some(v)) => o.uid = Some(number(v, 10)?),
-                (b"gid", Some(v)) => o.gid = Some(number(v, 10)?),
-                (b"mode", Some(v)) => o.mode = number(v, 8)? & 0o7777,
-                (b"ptmxmode", Some(v)) => o.ptmxmode = number(v, 8)? & 0o7777,
-                (b"max", Some(v)) => o.max = number(v, 10).ok().filter(|max| *max <= MAX).ok_or(Errno::EINVAL)?,
-                // Every mount is a new instance anyway.
-                (b"newinstance", None) => {}
-                _ => return Err(Errno::EINVAL),
-            }
-        }
-        Ok(o)
+impl Default for Options {
+    fn default() -> Options {
+        Options { uid: None, gid: None, mode: 0o600, ptmxmode: 0, max: MAX }
     }
 }
 
-fn number(v: &[u8], radix: u32) -> Result<u32, Errno> {
-    let text = core::str::from_utf8(v).map_err(|_| Errno::EINVAL)?;
-    u32::from_str_radix(text, radix).map_err(|_| Errno::EINVAL)
+/// What a mount or remount asks for.
+#[derive(Default)]
+pub struct Asked {
+    options: Options,
+    /// The instance to be changed.
+    changes: Option<Arc<Instance>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Asked {
+    /// For a change of `instance`: what is not named goes back to the default.
+    pub fn change(instance: Arc<Instance>) -> Asked {
+        Asked { options: Options::default(), changes: Some(instance) }
+    }
+}
 
-    #[test]
-    fn options_are_read_as_devpts_does() {
-        let o = Options::parse(b"mode=0620,ptmxmode=0666,gid=5").unwrap();
-        assert_eq!(o, Options { uid: None, gid: Some(5), mode: 0o620, ptmxmode: 0o666, max: MAX });
-        assert_eq!(Options::parse(b"newinstance,max=2").unwrap().max, 2);
-        assert_eq!(Options::parse(b"mode=9"), Err(Errno::EINVAL));
-        assert_eq!(Options::parse(b"bogus"), Err(Errno::EINVAL));
+impl Configure for Asked {
+    fn params(&self) -> &'static [Param] {
+        &[
+            ("gid", Kind::Gid),
+            ("max", Kind::Signed),
+            ("mode", Kind::Number(8)),
+            ("newinstance", Kind::Flag),
+            ("ptmxmode", Kind::Number(8)),
+            ("uid", Kind::Uid),
+        ]
+    }
+    fn set(&mut self, name: &'static str, value: Value<'_>, by: &mut Mounting<'_>) -> Result<(), Errno> {
+        let o = &mut self.options;
+        match (name, value) {
+            ("uid", Value::Id(id)) => o.uid = Some(id),
+            ("gid", Value::Id(id)) => o.gid = Some(id),
+            ("mode", Value::Number(mode)) => o.mode = mode & 0o7777,
+            ("ptmxmode", Value::Number(mode)) => o.ptmxmode = mode & 0o7777,
+            ("max", Value::Signed(max)) => match u32::try_from(max) {
+                Ok(max) if max <= MAX => o.max = max,
+                _ => return Err(by.log.invalid(format_args!("max out of range"))),
+            },
+            // Every mount is a new instance anyway.
+            ("newinstance", _) => {}
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+    fn create(&mut self, _: Option<&[u8]>, flags: SbFlags, by: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        Ok(Instance::create(self.options, flags, by.user_ns))
+    }
+    fn reconfigure(&mut self, sb: &Arc<SuperBlock>, _: &mut Mounting<'_>) -> Result<(), Errno> {
+        let Some(instance) = &self.changes else { return Err(Errno::EINVAL) };
+        instance.set_options(self.options);
+        match sb.root().as_ref().and_then(|root| root.inode().as_any().downcast_ref::<Root>()) {
+            Some(root) => root.set_ptmx_mode(self.options.ptmxmode),
+            None => Ok(()),
+        }
     }
 }

@@ -8,7 +8,7 @@ use abi::stat::{S_IFCHR, S_IFDIR};
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use tty::{Tty, TtyFile};
-use vfs::{Caller, DirSink, File, FileOps, FileType, Inode, InodeBase, Path, SuperBlock, emit_dots, makedev};
+use vfs::{Caller, DirSink, File, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock, emit_dots, makedev};
 
 const ROOT_INO: u64 = 1;
 const PTMX_INO: u64 = 2;
@@ -24,9 +24,13 @@ impl Root {
     /// The root of an instance.
     pub fn new(sb: &Arc<SuperBlock>, instance: Arc<Instance>) -> Arc<Root> {
         let dev = makedev(ptmx::MAJOR, ptmx::MINOR);
-        let ptmx = Node { base: InodeBase::new(sb, PTMX_INO, S_IFCHR | instance.options.ptmxmode, 0, 0, dev) };
+        let ptmx = Node { base: InodeBase::new(sb, PTMX_INO, S_IFCHR | instance.options().ptmxmode, 0, 0, dev) };
         let base = InodeBase::new(sb, ROOT_INO, S_IFDIR | 0o755, 0, 0, 0);
         Arc::new(Root { base, instance, ptmx: Arc::new(ptmx) })
+    }
+    /// Changes the permission bits of the `ptmx` node.
+    pub fn set_ptmx_mode(&self, mode: u32) -> Result<(), Errno> {
+        self.ptmx.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() })
     }
     /// What it shows.
     pub fn instance(&self) -> &Arc<Instance> {

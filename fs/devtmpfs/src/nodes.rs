@@ -2,12 +2,13 @@
 
 use abi::Errno;
 use abi::stat::{S_IFCHR, S_IFDIR};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::kwarn;
 use sched::Mutex;
-use vfs::{Cred, FsType, Inode, MountRequest, SbFlags};
+use vfs::{Configure, Cred, FsType, Inode, Mounting, Param, SbFlags, Value};
 
 struct Node {
     path: String,
@@ -69,7 +70,23 @@ impl FsType for DevTmpFs {
     fn name(&self) -> &'static str {
         "devtmpfs"
     }
-    fn mount(&self, _request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Asked::default()))
+    }
+}
+
+/// It is one tmpfs, whose parameters a mount can name; there is nothing left to set.
+#[derive(Default)]
+struct Asked(tmpfs::Asked);
+
+impl Configure for Asked {
+    fn params(&self) -> &'static [Param] {
+        self.0.params()
+    }
+    fn set(&mut self, name: &'static str, value: Value<'_>, by: &mut Mounting<'_>) -> Result<(), Errno> {
+        self.0.set(name, value, by)
+    }
+    fn create(&mut self, _: Option<&[u8]>, _: SbFlags, _: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
         let mut tree = TREE.lock();
         if let Some(root) = &tree.root {
             return Ok(root.clone());

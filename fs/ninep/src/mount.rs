@@ -1,13 +1,13 @@
 //! The file-system type `9p`.
 
 use crate::client::Client;
-use crate::options;
+use crate::options::{Options, TABLE};
 use crate::session::{Session, Share};
 use crate::transport::Bus;
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use vfs::{FsType, Inode, MountRequest, SbFlags, SuperBlock};
+use vfs::{Configure, FsType, Inode, Mounting, Param, SbFlags, SuperBlock, Value};
 
 /// `9p` over the devices of a bus.
 pub struct NineP {
@@ -25,14 +25,35 @@ impl FsType for NineP {
     fn name(&self) -> &'static str {
         "9p"
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let tag = request.source.filter(|tag| !tag.is_empty()).ok_or(Errno::EINVAL)?;
-        mount(self.bus, tag, request.flags, options::parse(request.data)?)
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Asked { bus: self.bus, options: Options::default() }))
+    }
+}
+
+/// A share about to be mounted.
+struct Asked {
+    bus: &'static dyn Bus,
+    options: Options,
+}
+
+impl Configure for Asked {
+    fn params(&self) -> &'static [Param] {
+        TABLE
+    }
+    fn set(&mut self, name: &'static str, value: Value<'_>, _: &mut Mounting<'_>) -> Result<(), Errno> {
+        self.options.set(name, value)
+    }
+    fn ignores_unknown(&self) -> bool {
+        true
+    }
+    fn create(&mut self, tag: Option<&[u8]>, flags: SbFlags, _: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let tag = tag.filter(|tag| !tag.is_empty()).ok_or(Errno::EINVAL)?;
+        mount(self.bus, tag, flags, self.options.clone())
     }
 }
 
 /// Connects, attaches and makes the instance; returns its root.
-pub fn mount(bus: &dyn Bus, tag: &[u8], flags: SbFlags, options: options::Options) -> Result<Arc<dyn Inode>, Errno> {
+pub fn mount(bus: &dyn Bus, tag: &[u8], flags: SbFlags, options: Options) -> Result<Arc<dyn Inode>, Errno> {
     let client = Client::connect(bus, tag, options.msize)?;
     let mut options = options;
     options.msize = client.msize();

@@ -8,6 +8,8 @@ use abi::Errno;
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 use core::fmt;
+use vfs::config::param::number;
+use vfs::{Kind, Param, Value};
 
 /// How much of what the server said is believed later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,34 +109,46 @@ impl Options {
     }
 }
 
-/// Parses the data string of mount(2). Unknown options and values are EINVAL.
-pub fn parse(data: &[u8]) -> Result<Options, Errno> {
-    let mut options = Options::default();
-    for option in data.split(|b| *b == b',').filter(|option| !option.is_empty()) {
-        let mut parts = option.splitn(2, |b| *b == b'=');
-        let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+/// The parameters, in the order of [`Options`]. Those of other transports and versions are known, so that they are refused with a message.
+pub const TABLE: &[Param] = &[
+    ("debug", Kind::Number(16)),
+    ("dfltuid", Kind::Uid),
+    ("dfltgid", Kind::Gid),
+    ("afid", Kind::Number(0)),
+    ("uname", Kind::Text),
+    ("aname", Kind::Text),
+    ("nodevmap", Kind::Flag),
+    ("noxattr", Kind::Flag),
+    ("cache", Kind::Text),
+    ("access", Kind::Text),
+    ("locktimeout", Kind::Number(0)),
+    ("msize", Kind::Number(0)),
+    ("trans", Kind::Text),
+    ("version", Kind::Word(&[("9p2000", 0), ("9p2000.u", 1), ("9p2000.L", 2)])),
+];
+
+impl Options {
+    /// Takes over one parameter of [`TABLE`]; EINVAL for values that mean nothing here.
+    pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<(), Errno> {
         match (name, value) {
-            (b"trans", Some(b"virtio")) | (b"version", Some(b"9p2000.L")) => {}
-            (b"msize", Some(value)) => match number(value)? {
-                size if size < MIN_MSIZE => return Err(Errno::EINVAL),
-                size => options.msize = size.min(MAX_MSIZE),
-            },
-            (b"cache", Some(value)) => options.cache = cache(value)?,
-            (b"access", Some(b"user" | b"client")) => options.access = Access::User,
-            (b"access", Some(b"any")) => options.access = Access::Any,
-            (b"access", Some(value)) => options.access = Access::Only(number(value)?),
-            (b"uname", Some(value)) => options.uname = value.to_owned(),
-            (b"aname", Some(value)) => options.aname = value.to_owned(),
-            (b"dfltuid", Some(value)) => options.default_uid = number(value)?,
+            ("trans", Value::Text(b"virtio")) | ("version", Value::Number(2)) => {}
+            ("msize", Value::Number(size)) if size >= MIN_MSIZE => self.msize = size.min(MAX_MSIZE),
+            ("cache", Value::Text(text)) => self.cache = cache(text)?,
+            ("access", Value::Text(b"user" | b"client")) => self.access = Access::User,
+            ("access", Value::Text(b"any")) => self.access = Access::Any,
+            ("access", Value::Text(text)) => self.access = Access::Only(number(text, 10).ok_or(Errno::EINVAL)?),
+            ("uname", Value::Text(text)) => self.uname = text.to_owned(),
+            ("aname", Value::Text(text)) => self.aname = text.to_owned(),
+            ("dfltuid", Value::Id(id)) => self.default_uid = id,
+            ("locktimeout", Value::Number(0)) => return Err(Errno::EINVAL),
             // Numbers that only other transports, servers or a debugger look at.
-            (b"dfltgid" | b"afid" | b"locktimeout", Some(value)) => drop(number(value)?),
-            (b"debug", Some(value)) => drop(hex(value)?),
-            (b"nodevmap", None) => options.nodevmap = true,
-            (b"noxattr", None) => options.noxattr = true,
+            ("dfltgid" | "afid" | "locktimeout" | "debug", _) => {}
+            ("nodevmap", _) => self.nodevmap = true,
+            ("noxattr", _) => self.noxattr = true,
             _ => return Err(Errno::EINVAL),
         }
+        Ok(())
     }
-    Ok(options)
 }
 
 fn cache(value: &[u8]) -> Result<Cache, Errno> {
@@ -146,18 +160,26 @@ fn cache(value: &[u8]) -> Result<Cache, Errno> {
     }
 }
 
-fn number(value: &[u8]) -> Result<u32, Errno> {
-    core::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(Errno::EINVAL)
-}
-
-fn hex(value: &[u8]) -> Result<u32, Errno> {
-    let text = core::str::from_utf8(value).map_err(|_| Errno::EINVAL)?;
-    u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).map_err(|_| Errno::EINVAL)
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+    use vfs::UserNamespace;
+    use vfs::config::{Given, Log, param};
+
+    /// The options of a data string of mount(2).
+    pub fn parse(data: &[u8]) -> Result<Options, Errno> {
+        let mut options = Options::default();
+        for option in data.split(|b| *b == b',').filter(|option| !option.is_empty()) {
+            let mut parts = option.splitn(2, |b| *b == b'=');
+            let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+            let given = value.map_or(Given::Flag, Given::Text);
+            let found = param::parse(TABLE, name, given, UserNamespace::first(), &mut Log::kept("9p"))?;
+            if let Some((name, value)) = found {
+                options.set(name, value)?;
+            }
+        }
+        Ok(options)
+    }
 
     #[test]
     fn the_options_of_a_root_mount() {
@@ -168,9 +190,15 @@ mod tests {
 
     #[test]
     fn bad_options_are_einval() {
-        for data in
-            [&b"cache=maybe"[..], b"msize=4095", b"msize=x", b"trans=tcp", b"version=9p2000", b"what", b"access=-1"]
-        {
+        for data in [
+            &b"cache=maybe"[..],
+            b"msize=4095",
+            b"msize=x",
+            b"trans=tcp",
+            b"version=9p2000",
+            b"version=x",
+            b"access=-1",
+        ] {
             assert_eq!(parse(data), Err(Errno::EINVAL), "{}", data.escape_ascii());
         }
     }

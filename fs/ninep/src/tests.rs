@@ -375,10 +375,10 @@ fn world(options: &str) -> (World, Arc<Server>) {
     });
     let world = World::new();
     world.mkdir("/m").unwrap();
-    let options = options::parse(options.as_bytes()).unwrap();
+    let options = options::tests::parse(options.as_bytes()).unwrap();
     let root = crate::mount::mount(&OneServer(server.clone()), b"share", SbFlags::empty(), options).unwrap();
     let mount = Mount::new(root.sb().root_dentry(&root), b"share", MntFlags::RELATIME);
-    vfs::namespace::attach(&mount, &world.lookup("/m").unwrap()).unwrap();
+    vfs::namespace::attach(&mount, &world.lookup("/m").unwrap(), &world.fs.dirs().ns).unwrap();
     (world, server)
 }
 

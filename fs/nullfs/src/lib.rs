@@ -11,12 +11,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
 use vfs::{
-    Attr, Caller, DirSink, File, FileOps, FsType, Inode, InodeBase, MntFlags, Mount, MountRequest, Path, SbFlags,
-    SetAttr, StatFs, SuperBlock, SuperOps, emit_dots,
+    Attr, Caller, DirSink, File, FileOps, Inode, InodeBase, MntFlags, Mount, Path, SbFlags, SetAttr, StatFs,
+    SuperBlock, SuperOps, emit_dots,
 };
-
-/// The type mount(2) knows as `nullfs`.
-pub struct NullFs;
 
 struct Super;
 
@@ -66,15 +63,6 @@ impl FileOps for Root {
 fn new_root() -> Arc<dyn Inode> {
     let sb = SuperBlock::new("nullfs", SbFlags::RDONLY, Box::new(Super));
     Arc::new(Root { base: InodeBase::new(&sb, 1, 0o040555, 0, 0, 0) })
-}
-
-impl FsType for NullFs {
-    fn name(&self) -> &'static str {
-        "nullfs"
-    }
-    fn mount(&self, _request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        Ok(new_root())
-    }
 }
 
 /// The bottom of a mount tree.

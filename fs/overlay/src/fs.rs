@@ -4,10 +4,12 @@
 //! address), then the lock of the work directory; the spin locks here are leaves. Layers must not be changed from elsewhere
 //! while they are mounted.
 
+use crate::mount::Asked;
 use crate::node::Node;
 use crate::options::Options;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -17,7 +19,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashMap;
 use machine::sync::SpinLock;
 use mm::Mm;
-use vfs::{Caller, Cred, Dentry, File, FileType, Inode, NoJobs, Path, Rename, StatFs, SuperBlock, SuperOps};
+use vfs::{Caller, Configure, Cred, Dentry, File, FileType, Inode, NoJobs, Path, Rename, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type of an overlay.
 const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
@@ -193,21 +195,41 @@ impl SuperOps for Overlay {
     }
     fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let options = &self.0.options;
-        for (i, lower) in options.lowers.iter().enumerate() {
-            out.write_str(if i == 0 { ",lowerdir=" } else { ":" })?;
-            write!(out, "{}", lower.escape_ascii())?;
+        let lowers = options.lowers.iter().map(|(name, _)| ("lowerdir+", name));
+        let all = options.lowerdir.iter().map(|text| ("lowerdir", text));
+        for (name, text) in all.chain(lowers.filter(|_| options.lowerdir.is_none())) {
+            show_path(out, name, text)?;
         }
-        for (name, value) in [("upperdir", &options.upper), ("workdir", &options.work)] {
-            if let (Some(value), Some(_)) = (value, &options.upper) {
-                write!(out, ",{name}={}", value.escape_ascii())?;
+        for (name, layer) in [("upperdir", &options.upper), ("workdir", &options.work)] {
+            if let (Some((text, _)), Some(_)) = (layer, &options.upper) {
+                show_path(out, name, text)?;
             }
         }
         if options.user_xattrs {
             out.write_str(",userxattr")?;
         }
         if options.volatile {
-            out.write_str(",volatile")?;
+            out.write_str(",fsync=volatile")?;
         }
         Ok(())
     }
+    fn configure(&self) -> Box<dyn Configure> {
+        Box::new(Asked::default())
+    }
+}
+
+/// An option with a path, in which what would end it is escaped in octal.
+fn show_path(out: &mut dyn fmt::Write, name: &str, path: &[u8]) -> fmt::Result {
+    write!(out, ",{name}=")?;
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if matches!(c, ' ' | '\t' | '\n' | '\\' | ',') {
+                write!(out, "\\{:03o}", c as u32)?;
+            } else {
+                out.write_char(c)?;
+            }
+        }
+        chunk.invalid().iter().try_for_each(|b| write!(out, "\\{b:03o}"))?;
+    }
+    Ok(())
 }

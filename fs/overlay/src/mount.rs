@@ -2,12 +2,12 @@
 
 use crate::fs::{Fs, Overlay};
 use crate::node::{Covers, Found, Lower, Node};
-use crate::options::{self, Options};
+use crate::options::{self, Layer, Options};
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use vfs::{Cred, FileType, FsType, Inode, MountRequest, Path, SbFlags, SuperBlock};
+use vfs::{Configure, Cred, FileType, FsType, Inode, Mounting, Param, Path, SbFlags, SuperBlock, Value, namespace};
 
 /// What is being made lies here, inside the work directory.
 const WORK_NAME: &[u8] = b"work";
@@ -22,27 +22,46 @@ impl FsType for OverlayType {
     fn in_user_ns(&self) -> bool {
         true
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        mount(request.data, request.flags, request.caller.cred, &|path| request.resolve(path))
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Asked::default()))
     }
 }
 
-/// Makes the instance. `resolve` finds a path as the mounting process sees it.
-pub fn mount(
-    data: &[u8],
-    flags: SbFlags,
-    cred: &Arc<Cred>,
-    resolve: &dyn Fn(&[u8]) -> Result<Path, Errno>,
-) -> Result<Arc<dyn Inode>, Errno> {
-    let options = options::parse(data)?;
-    let dir = |path: &Vec<u8>| resolve(path).and_then(|p| if p.inode().is_dir() { Ok(p) } else { Err(Errno::ENOTDIR) });
-    let upper = options.upper.as_ref().map(dir).transpose()?;
-    let work = match (&upper, &options.work) {
-        (Some(upper), Some(work)) => Some(work_dir(upper, &dir(work)?, cred)?),
-        _ => None,
-    };
-    let lowers = options.lowers.iter().map(dir).collect::<Result<Vec<Path>, Errno>>()?;
-    instance(upper, lowers, work, options, flags, cred)
+/// What a mount asks for. An instance takes no changes: mount(2)'s are passed over, fsconfig(2)'s refused.
+#[derive(Default)]
+pub struct Asked(Options);
+
+impl Configure for Asked {
+    fn params(&self) -> &'static [Param] {
+        options::TABLE
+    }
+    fn set(&mut self, name: &'static str, value: Value<'_>, by: &mut Mounting<'_>) -> Result<(), Errno> {
+        match (by.reconfigures, by.legacy) {
+            (true, true) => Ok(()),
+            (true, false) => Err(by.log.invalid_fs(format_args!("No changes allowed in reconfigure"))),
+            (false, _) => self.0.set(name, value, by),
+        }
+    }
+    fn next_option<'t>(&self, text: &'t [u8]) -> (&'t [u8], Option<&'t [u8]>) {
+        options::next_option(text)
+    }
+    fn create(&mut self, _: Option<&[u8]>, flags: SbFlags, by: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        let options = core::mem::take(&mut self.0);
+        options.check()?;
+        let cred = by.cred();
+        let work = match (&options.upper, &options.work) {
+            (Some((_, upper)), Some((_, work))) => Some(work_dir(upper, work, cred)?),
+            _ => None,
+        };
+        // Mounts of its own keep the layers whatever becomes of the ones they were named by.
+        let own = |(_, path): &Layer| namespace::private_copy(path, &by.dirs.ns, cred);
+        let upper = options.upper.as_ref().map(own).transpose()?;
+        let lowers = options.lowers.iter().map(own).collect::<Result<Vec<Path>, Errno>>()?;
+        instance(upper, lowers, work, options, flags, by)
+    }
+    fn reconfigure(&mut self, sb: &Arc<SuperBlock>, _: &mut Mounting<'_>) -> Result<(), Errno> {
+        sb.ops().sync()
+    }
 }
 
 fn instance(
@@ -51,7 +70,7 @@ fn instance(
     work: Option<Arc<dyn Inode>>,
     options: Options,
     flags: SbFlags,
-    cred: &Arc<Cred>,
+    by: &Mounting<'_>,
 ) -> Result<Arc<dyn Inode>, Errno> {
     let layers = || upper.iter().chain(&lowers).map(|path| path.inode().sb().flags());
     let mut own = flags | SbFlags::CACHE_NEGATIVE;
@@ -65,8 +84,8 @@ fn instance(
         upper: upper.as_ref().map(|path| path.inode().clone()),
         lowers: lowers.iter().enumerate().map(|(layer, path)| Lower { layer, inode: path.inode().clone() }).collect(),
     };
-    let fs = Fs::new(upper, lowers, work, options, cred.clone())?;
-    let sb = SuperBlock::owned("overlay", own, Box::new(Overlay(fs.clone())), cred.user_ns.clone());
+    let fs = Fs::new(upper, lowers, work, options, by.cred().clone())?;
+    let sb = SuperBlock::owned("overlay", own, Box::new(Overlay(fs.clone())), by.user_ns.clone());
     fs.bind(&sb);
     let root = Node::new(&fs, found, None, Covers::Nothing)?;
     Ok(root)

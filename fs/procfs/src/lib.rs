@@ -2,7 +2,7 @@
 //!
 //! - [`root`] is the root directory's table, [`system`] its files, [`sysctl`] the tree `/proc/sys`, [`sysvipc`] what System V IPC shows;
 //! - [`pid`] is the directory of a process or thread, one module a group of its files;
-//! - [`options`] says what an instance shows, and to whom;
+//! - [`mount`] makes and changes instances; [`options`] says what an instance shows, and to whom;
 //! - [`node`], [`dir`] and [`file`] are inodes, listings and open files; [`text`] builds texts.
 //!
 //! A file is a function that writes its text when it is read. Nothing is shown that the kernel does not know: files and lines
@@ -19,6 +19,7 @@ extern crate alloc;
 pub mod dir;
 pub mod file;
 pub mod log;
+mod mount;
 pub mod node;
 mod options;
 pub mod pid;
@@ -36,12 +37,11 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
 use machine::sync::Once;
-use node::{Node, What};
-use options::{Asked, Options};
+use mount::Setup;
+use options::Options;
 use task::Task;
 use task::ns::PidNamespace;
-use vfs::ns::Namespace;
-use vfs::{Cap, FileType, FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+use vfs::{Configure, FsType, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type of /proc.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
@@ -91,36 +91,11 @@ impl FsType for ProcType {
     fn in_user_ns(&self) -> bool {
         true
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let mut ns = current().map_or_else(|| PidNamespace::first().clone(), |me| me.pid_ns().clone());
-        let asked = Asked::parse(request.data, &mut |path| {
-            ns = named_ns(request, path)?;
-            Ok(())
-        })?;
-        if !request.caller.cred.capable_in(&ns.owner(), Cap::SysAdmin) {
-            return Err(Errno::EPERM);
-        }
-        let sb = SuperBlock::new(
-            "proc",
-            request.flags | SbFlags::REVALIDATE,
-            Box::new(Proc { ns, options: Options::new(&asked) }),
-        );
-        Ok(Node::new(&sb, FileType::Directory.mode() | 0o555, What::Root))
+    fn reveals(&self) -> bool {
+        true
     }
-}
-
-/// The pid namespace whose file an option names: the caller's or one below it, which the caller could join.
-fn named_ns(request: &MountRequest<'_>, path: &[u8]) -> Result<Arc<PidNamespace>, Errno> {
-    let place = request.resolve(path)?;
-    let named = place.inode().namespace().cloned().ok_or(Errno::EINVAL)?;
-    let any: Arc<dyn Any + Send + Sync> = named;
-    let ns = any.downcast::<PidNamespace>().map_err(|_| Errno::EINVAL)?;
-    if !request.caller.cred.capable_in(&ns.owner(), Cap::SysAdmin) {
-        return Err(Errno::EPERM);
-    }
-    match current() {
-        Some(me) if !ns.is_in(me.pid_ns()) => Err(Errno::EINVAL),
-        _ => Ok(ns),
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Setup::new()))
     }
 }
 
@@ -149,7 +124,7 @@ impl SuperOps for Proc {
     fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         self.options.show(out)
     }
-    fn remount(&self, _: SbFlags, data: &[u8]) -> Result<(), Errno> {
-        self.options.change(&Asked::parse(data, &mut |_| Err(Errno::EBUSY))?)
+    fn configure(&self) -> Box<dyn Configure> {
+        Box::new(Setup::new())
     }
 }

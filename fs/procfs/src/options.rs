@@ -4,8 +4,11 @@
 
 use crate::pid::Subject;
 use abi::Errno;
+use alloc::string::String;
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use vfs::config::{Log, param::number};
+use vfs::{Kind, Param, Value};
 
 /// How much of a process `hidepid` hides from who may not trace it; the numbers are those of the option.
 pub mod hide {
@@ -27,6 +30,10 @@ const HIDE: [(&str, u8); 4] = [
     ("ptraceable", hide::NOT_PTRACEABLE),
 ];
 
+/// The parameters of a mount.
+pub const TABLE: &[Param] =
+    &[("gid", Kind::Number(0)), ("hidepid", Kind::Text), ("subset", Kind::Text), ("pidns", Kind::FileOrText)];
+
 /// What a mount or remount asks for.
 #[derive(Default)]
 pub struct Asked {
@@ -36,35 +43,45 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads an option string; `pidns` takes the value of that option.
-    pub fn parse(data: &[u8], pidns: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Result<Asked, Errno> {
-        let mut asked = Asked::default();
-        for (name, value) in vfs::parse_options(data) {
-            let value = value.ok_or(Errno::EINVAL)?;
-            match name {
-                b"hidepid" => asked.hide = Some(parse_hide(value)?),
-                b"gid" => asked.gid = Some(parse(value).ok_or(Errno::EINVAL)?),
-                b"subset" => match value {
-                    b"pid" => asked.only_processes = Some(true),
-                    b"" => asked.only_processes = Some(asked.only_processes.unwrap_or(false)),
-                    _ => return Err(Errno::EINVAL),
-                },
-                b"pidns" => pidns(value)?,
-                _ => return Err(Errno::EINVAL),
+    /// Takes over a parameter of [`TABLE`] that is no namespace.
+    pub fn set(&mut self, name: &'static str, value: Value<'_>, log: &mut Log) -> Result<(), Errno> {
+        match (name, value) {
+            ("gid", Value::Number(gid)) => self.gid = Some(gid),
+            ("hidepid", Value::Text(text)) => match parse_hide(text) {
+                Some(hide) => self.hide = Some(hide),
+                None => return Err(refused(log, "unknown value of hidepid", text)),
+            },
+            ("subset", Value::Text(text)) => {
+                for part in text.split(|b| *b == b',').filter(|part| !part.is_empty()) {
+                    if part != b"pid" {
+                        return Err(refused(log, "unsupported subset option", part));
+                    }
+                    self.only_processes = Some(true);
+                }
+                self.only_processes = Some(self.only_processes.unwrap_or(false));
             }
+            _ => return Err(Errno::EINVAL),
         }
-        Ok(asked)
+        Ok(())
+    }
+    /// Only processes are to be shown.
+    pub fn only_processes(&self) -> bool {
+        self.only_processes.unwrap_or(false)
     }
 }
 
-fn parse(value: &[u8]) -> Option<u32> {
-    core::str::from_utf8(value).ok()?.parse().ok()
+/// What is wrong with a value, with the empty line that Linux adds.
+fn refused(log: &mut Log, what: &str, value: &[u8]) -> Errno {
+    log.invalid(format_args!("proc: {what} - {}\n", String::from_utf8_lossy(value)))
 }
 
-fn parse_hide(value: &[u8]) -> Result<u8, Errno> {
-    let number = parse(value);
-    let found = HIDE.iter().find(|(name, n)| name.as_bytes() == value || number == Some(u32::from(*n)));
-    found.map(|(_, n)| *n).ok_or(Errno::EINVAL)
+fn parse_hide(text: &[u8]) -> Option<u8> {
+    let number = number(text, 0);
+    let named = |(name, n): &&(&str, u8)| match number {
+        Some(number) => number == u32::from(*n),
+        None => name.as_bytes() == text,
+    };
+    HIDE.iter().find(named).map(|(_, n)| *n)
 }
 
 /// The options in force.
@@ -79,15 +96,15 @@ pub struct Options {
 impl Options {
     /// The options of a new instance.
     pub fn new(asked: &Asked) -> Options {
-        let only_processes = asked.only_processes.unwrap_or(false);
+        let only_processes = asked.only_processes();
         let options = Options { hide: AtomicU8::new(hide::OFF), gid: AtomicU32::new(0), only_processes };
         options.set(asked);
         options
     }
     /// Takes over what a remount asks for; which files there are cannot change.
-    pub fn change(&self, asked: &Asked) -> Result<(), Errno> {
+    pub fn change(&self, asked: &Asked, log: &mut Log) -> Result<(), Errno> {
         if asked.only_processes.is_some_and(|only| only != self.only_processes) {
-            return Err(Errno::EINVAL);
+            return Err(log.invalid(format_args!("proc: subset=pid cannot be changed\n")));
         }
         self.set(asked);
         Ok(())
@@ -141,10 +158,12 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
 
-    fn shown(data: &[u8]) -> Result<String, Errno> {
-        let asked = Asked::parse(data, &mut |_| Err(Errno::EBUSY))?;
+    fn shown(params: &[(&'static str, &str)]) -> Result<String, Errno> {
+        let (mut asked, mut log) = (Asked::default(), Log::kept("proc"));
+        for (name, text) in params {
+            asked.set(name, Value::Text(text.as_bytes()), &mut log)?;
+        }
         let mut out = String::new();
         Options { hide: AtomicU8::new(asked.hide.unwrap_or(0)), ..Options::new(&asked) }.show(&mut out).unwrap();
         Ok(out)
@@ -152,12 +171,11 @@ mod tests {
 
     #[test]
     fn options_are_checked_and_shown() {
-        assert_eq!(shown(b"").unwrap(), "");
-        assert_eq!(shown(b"hidepid=2,subset=pid").unwrap(), ",hidepid=invisible,subset=pid");
-        assert_eq!(shown(b"hidepid=ptraceable").unwrap(), ",hidepid=ptraceable");
-        for bad in [&b"hidepid=3"[..], b"hidepid", b"subset=net", b"gid=x", b"other=1"] {
-            assert_eq!(shown(bad), Err(Errno::EINVAL));
+        assert_eq!(shown(&[]).unwrap(), "");
+        assert_eq!(shown(&[("hidepid", "2"), ("subset", "pid,")]).unwrap(), ",hidepid=invisible,subset=pid");
+        assert_eq!(shown(&[("hidepid", "ptraceable")]).unwrap(), ",hidepid=ptraceable");
+        for bad in [("hidepid", "3"), ("hidepid", "of"), ("subset", "net"), ("gid", "x")] {
+            assert_eq!(shown(&[bad]), Err(Errno::EINVAL));
         }
-        assert_eq!(shown(b"pidns=/x"), Err(Errno::EBUSY));
     }
 }

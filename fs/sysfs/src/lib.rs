@@ -20,7 +20,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::sync::{Once, SpinLock};
 use tree::Node;
-use vfs::{FsType, Inode, MountRequest, SbFlags, StatFs, SuperBlock, SuperOps};
+use vfs::config::Plain;
+use vfs::{Configure, FsType, SbFlags, StatFs, SuperBlock, SuperOps};
 
 /// `statfs` type of /sys.
 const SYSFS_MAGIC: u64 = 0x6265_6572;
@@ -67,7 +68,13 @@ impl FsType for SysfsType {
     fn name(&self) -> &'static str {
         "sysfs"
     }
-    fn mount(&self, _: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Plain(|_| Ok(SysfsType::root()))))
+    }
+}
+
+impl SysfsType {
+    fn root() -> Arc<Node> {
         static ROOT: Once<Arc<Node>> = Once::new();
         let root = ROOT.get_or_init(|| {
             let sb = SuperBlock::new("sysfs", SbFlags::CACHE_NEGATIVE, Box::new(Sysfs));
@@ -83,7 +90,7 @@ impl FsType for SysfsType {
                 ("kernel".into(), kernel_dir(&sb)),
             ])
         });
-        Ok(root.clone())
+        root.clone()
     }
 }
 

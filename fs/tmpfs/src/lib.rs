@@ -21,13 +21,14 @@ pub mod testing;
 mod tests;
 
 pub use memfd::{MemfdKind, memfd};
+pub use options::Asked;
 
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use options::Options;
+use options::{Options, RamOptions};
 use space::Space;
-use vfs::{FsType, Inode, MntFlags, Mount, MountRequest, SbFlags, SuperBlock, UserNamespace};
+use vfs::{Configure, FsType, Inode, MntFlags, Mount, SbFlags, SuperBlock, UserNamespace};
 
 /// The type mount(2) knows as `tmpfs`.
 pub struct TmpFs;
@@ -48,13 +49,8 @@ impl FsType for TmpFs {
     fn in_user_ns(&self) -> bool {
         true
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        let options = Options::parse(
-            request.data,
-            Options::limited().owned_by(request.caller.cred),
-            &request.caller.cred.user_ns,
-        )?;
-        Ok(new_root("tmpfs", request.flags, &options, &request.caller.cred.user_ns))
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Asked::default()))
     }
 }
 
@@ -65,15 +61,8 @@ impl FsType for RamFs {
     fn in_user_ns(&self) -> bool {
         true
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        // ramfs knows only `mode` and ignores the rest, as Linux does.
-        let mut options = Options::unlimited();
-        for (key, value) in vfs::parse_options(request.data) {
-            if let (b"mode", Some(value)) = (key, value) {
-                options.mode = options::octal(value)?;
-            }
-        }
-        Ok(new_root("ramfs", request.flags, &options, UserNamespace::first()))
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(RamOptions(0o755)))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The limits of an instance and what is used of them.
 
-use crate::options::Options;
+use crate::options::{Asked, Options, RamOptions, What};
 use abi::Errno;
 use abi::stat::magic;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mm::pagecache::PageQuota;
-use vfs::{SbFlags, StatFs, SuperOps, UserNamespace};
+use vfs::{Configure, StatFs, SuperOps};
 
 /// Pages and inodes of one instance. A maximum of 0 is none.
 pub struct Space {
@@ -15,6 +16,7 @@ pub struct Space {
     used_pages: AtomicU64,
     max_inodes: AtomicU64,
     used_inodes: AtomicU64,
+    wide: AtomicBool,
     root: Options,
 }
 
@@ -25,6 +27,7 @@ impl Space {
             used_pages: AtomicU64::new(0),
             max_inodes: AtomicU64::new(o.max_inodes),
             used_inodes: AtomicU64::new(0),
+            wide: AtomicBool::new(o.wide),
             root: *o,
         })
     }
@@ -47,6 +50,53 @@ impl Space {
             0 => None,
             max => Some(max.saturating_sub(self.used_pages.load(Ordering::Relaxed))),
         }
+    }
+}
+
+/// Why limits cannot be changed.
+pub enum Limit {
+    /// There was none for space.
+    NoSize,
+    /// More space is used already.
+    Size,
+    /// There was none for inodes.
+    NoInodes,
+    /// More inodes are used already.
+    Inodes,
+    /// `noswap` came too late.
+    Swap,
+}
+
+impl Space {
+    /// Shows from now on whether inode numbers were asked to be wide.
+    pub fn set_wide(&self, wide: Option<bool>) {
+        if let Some(wide) = wide {
+            self.wide.store(wide, Ordering::Relaxed);
+        }
+    }
+    /// Changes the limits that are given. They cannot go below what is used, and an instance without a limit cannot get one (tmpfs(5)).
+    pub fn set_limits(&self, pages: Option<u64>, inodes: Option<u64>, noswap: bool) -> Result<(), Limit> {
+        if pages.is_some_and(|new| new != 0) && self.max_pages.load(Ordering::Relaxed) == 0 {
+            return Err(Limit::NoSize);
+        }
+        if pages.is_some_and(|new| new != 0 && new < self.used_pages.load(Ordering::Relaxed)) {
+            return Err(Limit::Size);
+        }
+        if inodes.is_some_and(|new| new != 0) && self.max_inodes.load(Ordering::Relaxed) == 0 {
+            return Err(Limit::NoInodes);
+        }
+        if inodes.is_some_and(|new| new != 0 && new < self.used_inodes.load(Ordering::Relaxed)) {
+            return Err(Limit::Inodes);
+        }
+        if noswap && !self.root.noswap {
+            return Err(Limit::Swap);
+        }
+        for (slot, new) in [(&self.max_pages, pages), (&self.max_inodes, inodes)] {
+            if let Some(new) = new {
+                slot.store(new, Ordering::Relaxed);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -75,9 +125,8 @@ impl SuperOps for Super {
         let blocks = s.max_pages.load(Ordering::Relaxed);
         let files = s.max_inodes.load(Ordering::Relaxed);
         let bfree = s.free_pages().unwrap_or(0);
-        let is_ramfs = blocks == 0 && files == 0;
         Ok(StatFs {
-            magic: if is_ramfs { magic::RAMFS } else { magic::TMPFS },
+            magic: if s.root.kind == What::Ramfs { magic::RAMFS } else { magic::TMPFS },
             bsize: 4096,
             blocks,
             bfree,
@@ -89,12 +138,18 @@ impl SuperOps for Super {
     }
     fn show_options(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let s = &self.0;
+        if s.root.kind == What::Ramfs {
+            return if s.root.mode == 0o755 { Ok(()) } else { write!(out, ",mode={:o}", s.root.mode) };
+        }
         let pages = s.max_pages.load(Ordering::Relaxed);
-        if pages != 0 {
-            write!(out, ",size={}k", pages * 4)?;
+        // Limits are shown that are not the usual ones.
+        let usual = Options::limited();
+        let shown = s.root.kind == What::Tmpfs;
+        if shown && pages != usual.max_pages {
+            write!(out, ",size={}k", pages.wrapping_mul(4))?;
         }
         let inodes = s.max_inodes.load(Ordering::Relaxed);
-        if inodes != 0 {
+        if shown && inodes != usual.max_inodes {
             write!(out, ",nr_inodes={inodes}")?;
         }
         if s.root.mode != 0o1777 {
@@ -106,25 +161,16 @@ impl SuperOps for Super {
         if s.root.gid != 0 {
             write!(out, ",gid={}", s.root.gid)?;
         }
-        Ok(())
-    }
-    fn remount(&self, _flags: SbFlags, data: &[u8]) -> Result<(), Errno> {
-        let s = &self.0;
-        let now = Options {
-            max_pages: s.max_pages.load(Ordering::Relaxed),
-            max_inodes: s.max_inodes.load(Ordering::Relaxed),
-            ..s.root
-        };
-        let new = Options::parse(data, now, UserNamespace::first())?;
-        // Limits cannot go below what is used, and an instance without a limit cannot get one (tmpfs(5)).
-        let fits = |max: u64, used: u64, old: u64| max == old || old != 0 && (max == 0 || max >= used);
-        if !fits(new.max_pages, s.used_pages.load(Ordering::Relaxed), now.max_pages)
-            || !fits(new.max_inodes, s.used_inodes.load(Ordering::Relaxed), now.max_inodes)
-        {
-            return Err(Errno::EINVAL);
+        if s.wide.load(Ordering::Relaxed) {
+            out.write_str(",inode64")?;
         }
-        s.max_pages.store(new.max_pages, Ordering::Relaxed);
-        s.max_inodes.store(new.max_inodes, Ordering::Relaxed);
-        Ok(())
+        if s.root.noswap { out.write_str(",noswap") } else { Ok(()) }
+    }
+    fn configure(&self) -> Box<dyn Configure> {
+        if self.0.root.kind == What::Ramfs {
+            Box::new(RamOptions(0o755))
+        } else {
+            Box::new(Asked::change(self.0.clone()))
+        }
     }
 }

@@ -3,10 +3,11 @@
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use vfs::config::Given;
 use vfs::open::{How, open};
 use vfs::ops::{self, Make};
 use vfs::{
-    Attr, Caller, Cred, Dirs, Dst, File, FsContext, MountNamespace, MountRequest, NoJobs, Path, SbFlags, Src, Start,
+    Attr, Caller, Cred, Dirs, Dst, File, FsContext, MountContext, MountNamespace, NoJobs, Path, SbFlags, Src, Start,
     walk,
 };
 
@@ -103,16 +104,25 @@ impl World {
         let at = self.lookup(at)?;
         let dirs = self.fs.dirs();
         let mnt = self.with_caller(|caller| {
-            let request = MountRequest {
-                source: Some(fs_type.as_bytes()),
-                flags: SbFlags::empty(),
-                data: options.as_bytes(),
-                dirs: &dirs,
-                caller,
-            };
-            vfs::namespace::new_mount(fs_type.as_bytes(), &request, vfs::MntFlags::RELATIME)
+            let fs = vfs::find_fs(fs_type.as_bytes()).ok_or(Errno::ENODEV)?;
+            let mut context = MountContext::for_mount(fs, caller.cred)?.legacy(SbFlags::empty(), SbFlags::empty());
+            context.set(b"source", Given::Text(fs_type.as_bytes()), caller, &dirs)?;
+            context.set_all(options.as_bytes(), caller, &dirs)?;
+            context.create(false, caller, &dirs)?;
+            context.mount(vfs::MntFlags::RELATIME, &dirs.ns)
         })?;
-        vfs::namespace::attach(&mnt, &at)
+        vfs::namespace::attach(&mnt, &at, &dirs.ns)
+    }
+    /// A remount with these options.
+    pub fn remount(&self, at: &str, options: &str) -> Result<(), Errno> {
+        let at = self.lookup(at)?;
+        let dirs = self.fs.dirs();
+        self.with_caller(|caller| {
+            let none = SbFlags::empty();
+            let mut context = MountContext::for_reconfigure(&at.dentry)?.legacy(none, SbFlags::REMOUNTABLE);
+            context.set_all(options.as_bytes(), caller, &dirs)?;
+            context.reconfigure(caller, &dirs)
+        })
     }
     /// The text of a path from the root.
     pub fn text(&self, path: &Path) -> alloc::string::String {

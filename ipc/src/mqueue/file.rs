@@ -7,14 +7,15 @@ use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::ipc::MqAttr;
 use abi::stat::magic;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use mm::Dst;
 use sched::Instant;
 use vfs::{
-    Attr, Caller, Cred, File, FileOps, FsType, Inode, InodeBase, MountRequest, Path, PollEvents, PollTable, StatFs,
-    SuperBlock, SuperOps, next_ino,
+    Attr, Caller, Configure, Cred, File, FileOps, FsType, Inode, InodeBase, Mounting, Namespace, Path, PollEvents,
+    PollTable, SbFlags, StatFs, SuperBlock, SuperOps, UserNamespace, next_ino,
 };
 
 /// Bytes of the text of a queue file, its NUL included: what stat(2) shows as its size.
@@ -29,12 +30,23 @@ impl FsType for MqueueFs {
     fn name(&self) -> &'static str {
         "mqueue"
     }
-    fn mount(&self, request: &MountRequest<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        if vfs::parse_options(request.data).next().is_some() {
-            return Err(Errno::EINVAL);
-        }
-        let ns = super::namespace();
-        Ok(ns.mqueue.root(&ns).clone())
+    fn in_user_ns(&self) -> bool {
+        true
+    }
+    fn configure(&self) -> Result<Box<dyn Configure>, Errno> {
+        Ok(Box::new(Queues(super::namespace())))
+    }
+}
+
+/// The queues of a namespace, about to be mounted.
+struct Queues(Arc<IpcNamespace>);
+
+impl Configure for Queues {
+    fn user_ns(&self) -> Option<Arc<UserNamespace>> {
+        Some(self.0.owner())
+    }
+    fn create(&mut self, _: Option<&[u8]>, _: SbFlags, _: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        Ok(self.0.mqueue.root(&self.0).clone())
     }
 }
 

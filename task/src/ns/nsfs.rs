@@ -131,9 +131,14 @@ impl NsFile {
     }
 }
 
+/// An open file of a namespace.
+pub fn file_of(ns: Arc<dyn Namespace>, cred: &Arc<Cred>) -> Arc<File> {
+    File::new(path_of(ns.clone()), Arc::new(NsFile(ns)), OpenFlags::empty(), cred.clone())
+}
+
 /// Opens the file of a namespace for the running thread; closed on exec.
 pub fn open(me: &Task, ns: Arc<dyn Namespace>, cred: &Arc<Cred>) -> Result<i32, Errno> {
-    let file = File::new(path_of(ns.clone()), Arc::new(NsFile(ns)), OpenFlags::empty(), cred.clone());
+    let file = file_of(ns, cred);
     let limit = me.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
     me.files().ok_or(Errno::EBADF)?.install(file, true, limit)
 }

@@ -6,17 +6,23 @@ use super::Subject;
 use crate::text::Text;
 use abi::Errno;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use vfs::{File, MntFlags, Mount, Path, SbFlags, major, minor};
+use vfs::{Dirs, File, MntFlags, Mount, Path, SbFlags, major, minor};
 
 type Shown = Result<(), Errno>;
 
 /// Characters that separate fields, written as octal escapes.
 const SPECIAL: &[u8] = b" \t\n\\#";
 
+fn dirs_of(subject: &Subject) -> Result<Arc<Dirs>, Errno> {
+    Ok(subject.task()?.fs().ok_or(Errno::EINVAL)?.dirs())
+}
+
 fn each(subject: &Subject, mut f: impl FnMut(&Arc<Mount>, &[u8])) -> Shown {
-    let dirs = subject.task()?.fs().ok_or(Errno::EINVAL)?.dirs();
-    for mount in dirs.ns.mounts() {
+    let dirs = dirs_of(subject)?;
+    let mut mounts = dirs.ns.mounts();
+    // Oldest first.
+    mounts.sort_unstable_by_key(|mount| mount.unique_id());
+    for mount in mounts {
         let (point, reached) = Path::root_of(&mount).text(&dirs.root);
         if reached {
             f(&mount, &point);
@@ -86,16 +92,22 @@ pub fn mounts(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 
 /// `/proc/PID/mountinfo`.
 pub fn mountinfo(subject: &Subject, _: &File, out: &mut Text) -> Shown {
+    let dirs = dirs_of(subject)?;
     each(subject, |mount, point| {
         let parent = mount.parent().map_or(mount.id(), |at| at.mnt.id());
         let dev = mount.sb().dev();
         out.dec(mount.id().into()).ch(' ').dec(parent.into()).ch(' ');
         out.dec(major(dev).into()).ch(':').dec(minor(dev).into()).ch(' ');
-        out.escaped(&root_inside(mount), SPECIAL).ch(' ').escaped(point, SPECIAL);
+        out.escaped(&mount.root_text(), SPECIAL).ch(' ').escaped(point, SPECIAL);
         out.str(if mount.flags().contains(MntFlags::RDONLY) { " ro" } else { " rw" });
         mount_options(out, mount);
         let propagation = vfs::propagate::of(mount);
-        for (label, group) in [(" shared:", propagation.group), (" master:", propagation.master)] {
+        // The nearest group up the chain of masters that the process sees, if that is not the first.
+        let from = vfs::propagate::dominating(mount, &dirs.root, &dirs.ns);
+        let from = if from == propagation.master { 0 } else { from };
+        for (label, group) in
+            [(" shared:", propagation.group), (" master:", propagation.master), (" propagate_from:", from)]
+        {
             if group != 0 {
                 out.str(label).dec(group.into());
             }
@@ -110,25 +122,6 @@ pub fn mountinfo(subject: &Subject, _: &File, out: &mut Text) -> Shown {
         special_options(out, mount);
         out.ch('\n');
     })
-}
-
-/// Path of the mount's root inside its instance.
-fn root_inside(mount: &Mount) -> Vec<u8> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    let mut at = mount.root().clone();
-    if at.is_pseudo() {
-        let mut text = at.with_name(|name| name.to_vec());
-        text.extend_from_slice(alloc::format!(":[{}]", at.inode().base().ino()).as_bytes());
-        return text;
-    }
-    while let Some(parent) = at.parent() {
-        names.push(at.with_name(|name| name.to_vec()));
-        at = parent;
-    }
-    if names.is_empty() {
-        return b"/".to_vec();
-    }
-    names.iter().rev().flat_map(|name| core::iter::once(b'/').chain(name.iter().copied())).collect()
 }
 
 /// `/proc/PID/mountstats`.

@@ -42,14 +42,16 @@ fn bind_mounts_show_a_tree_twice_and_move_moves_it() {
     w.write("/a/sub/f", b"x").unwrap();
     namespace::bind(&w.lookup("/a").unwrap(), &w.lookup("/b").unwrap(), true, &w.fs.dirs().ns).unwrap();
     assert_eq!(w.read("/b/sub/f").unwrap(), b"x");
-    namespace::move_mount(&w.lookup("/b").unwrap(), &w.lookup("/c").unwrap()).unwrap();
+    let ns = w.fs.dirs().ns.clone();
+    namespace::move_mount(&w.lookup("/b").unwrap(), &w.lookup("/c").unwrap(), false, &ns).unwrap();
     assert!(w.lookup("/b/sub").is_err());
     assert_eq!(w.text(&w.lookup("/c/sub/f").unwrap()), "/c/sub/f");
     let c = w.lookup("/c").unwrap();
-    namespace::remount(&c, true, vfs::SbFlags::empty(), vfs::MntFlags::RDONLY, b"").unwrap();
+    namespace::change_flags(&c, vfs::MntFlags::RDONLY, &ns).unwrap();
     assert_eq!(w.write("/c/new", b"").err(), Some(EROFS));
     assert!(w.write("/a/new", b"").is_ok());
-    assert_eq!(namespace::move_mount(&w.lookup("/c").unwrap(), &w.lookup("/c/sub").unwrap()).err(), Some(ELOOP));
+    let moved = namespace::move_mount(&w.lookup("/c").unwrap(), &w.lookup("/c/sub").unwrap(), false, &ns);
+    assert_eq!(moved.err(), Some(ELOOP));
 }
 
 #[test]
@@ -60,10 +62,10 @@ fn shared_mounts_propagate() {
     }
     w.mount("tmpfs", "/s", "").unwrap();
     let s = w.lookup("/s").unwrap();
-    namespace::change_propagation(&s, PropagationType::Shared, false).unwrap();
+    namespace::change_propagation(&s, PropagationType::Shared, false, &w.cred).unwrap();
     namespace::bind(&s, &w.lookup("/peer").unwrap(), false, &w.fs.dirs().ns).unwrap();
     namespace::bind(&s, &w.lookup("/slave").unwrap(), false, &w.fs.dirs().ns).unwrap();
-    namespace::change_propagation(&w.lookup("/slave").unwrap(), PropagationType::Slave, false).unwrap();
+    namespace::change_propagation(&w.lookup("/slave").unwrap(), PropagationType::Slave, false, &w.cred).unwrap();
     w.mkdir("/s/m").unwrap();
     w.mount("tmpfs", "/s/m", "").unwrap();
     w.write("/s/m/f", b"").unwrap();
@@ -78,7 +80,7 @@ fn shared_mounts_propagate() {
 #[test]
 fn pivot_root_swaps_the_roots() {
     let ns = vfs::MountNamespace::first(nullfs::mount());
-    namespace::attach(&crate::rootfs(), &Path::root_of(&ns.root())).unwrap();
+    namespace::attach(&crate::rootfs(), &Path::root_of(&ns.root()), &ns).unwrap();
     let mut w = world();
     w.fs = FsContext::new(ns.clone());
     w.mkdir("/new").unwrap();
@@ -166,7 +168,7 @@ fn what_mounts_cover_stays_covered_for_other_owners() {
     }
     w.mount("tmpfs", "/secret", "").unwrap();
     let at = w.lookup("/secret").unwrap();
-    namespace::remount(&at, true, vfs::SbFlags::empty(), vfs::MntFlags::RDONLY | vfs::MntFlags::NOSUID, b"").unwrap();
+    namespace::change_flags(&at, vfs::MntFlags::RDONLY | vfs::MntFlags::NOSUID, &w.fs.dirs().ns).unwrap();
     drop(at);
     let owner = vfs::user_ns::create(&vfs::Cred::user(1, 1), false, 9).unwrap().user_ns;
     let mut inside = world();
@@ -175,9 +177,9 @@ fn what_mounts_cover_stays_covered_for_other_owners() {
     let secret = || inside.lookup("/secret").unwrap();
     let root = inside.lookup("/").unwrap();
     assert_eq!(namespace::umount(secret(), UmountFlags::DETACH, &ns, &root).err(), Some(EINVAL));
-    assert_eq!(namespace::move_mount(&secret(), &inside.lookup("/to").unwrap()).err(), Some(EINVAL));
+    assert_eq!(namespace::move_mount(&secret(), &inside.lookup("/to").unwrap(), false, &ns).err(), Some(EINVAL));
     assert_eq!(namespace::bind(&root, &inside.lookup("/to").unwrap(), false, &ns).err(), Some(EINVAL));
-    let remount = |flags| namespace::remount(&secret(), true, vfs::SbFlags::empty(), flags, b"").err();
+    let remount = |flags| namespace::change_flags(&secret(), flags, &ns).err();
     assert_eq!(remount(vfs::MntFlags::RDONLY), Some(EPERM));
     assert_eq!(remount(vfs::MntFlags::RDONLY | vfs::MntFlags::NOSUID | vfs::MntFlags::NOEXEC), None);
     inside.mount("tmpfs", "/free", "").unwrap();

@@ -1,17 +1,28 @@
-//! Mounting (mount(2), umount2(2), pivot_root(2)).
+//! Mounting (mount(2), umount2(2), pivot_root(2)); the newer calls are in [`context`] (instances in the making), [`tree`] (trees of mounts behind
+//! descriptors) and [`stat`] (what is mounted). Both ways work on [`vfs::MountContext`] and [`vfs::namespace`].
+
+mod context;
+mod stat;
+mod tree;
+
+pub use context::{fsconfig, fsmount, fsopen, fspick};
+pub use stat::{listmount, statmount};
+pub use tree::{mount_setattr, move_mount, open_tree, open_tree_attr};
 
 use crate::at;
 use abi::Errno;
 use abi::fcntl::AT_FDCWD;
 use abi::mount::{MS_MGC_MSK, MS_MGC_VAL, MountFlags, UmountFlags};
+use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 use mm::user::UserCStr;
 use task::Cx;
+use vfs::config::Given;
 use vfs::ns::Namespace;
 use vfs::propagate::PropagationType;
-use vfs::{Cap, FileType, MntFlags, MountRequest, Path, SbFlags, namespace, walk};
+use vfs::{Cap, File, FileType, MntFlags, MountContext, Path, SbFlags, namespace, walk};
 
 fn may_mount(cx: &Cx) -> Result<(), Errno> {
     if cx.cred().capable_in(&cx.mnt_ns().owner(), Cap::SysAdmin) { Ok(()) } else { Err(Errno::EPERM) }
@@ -50,6 +61,12 @@ fn instance_flags(f: MountFlags) -> SbFlags {
     out
 }
 
+/// Gives a new file a descriptor.
+fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
+    let limit = u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX);
+    cx.files().install(file, cloexec, limit)
+}
+
 fn optional(cx: &Cx, text: UserCStr) -> Result<Option<Vec<u8>>, Errno> {
     if text.is_null() {
         return Ok(None);
@@ -75,53 +92,57 @@ pub fn mount(
     let f = MountFlags::from_bits_truncate(flags);
     let propagation = MountFlags::SHARED | MountFlags::PRIVATE | MountFlags::SLAVE | MountFlags::UNBINDABLE;
     let recursive = f.contains(MountFlags::REC);
+    let dirs = cx.fs().dirs();
+    let (ns, caller) = (&dirs.ns, &cx.caller());
     if f.contains(MountFlags::REMOUNT) {
-        let only_mount = f.contains(MountFlags::BIND);
-        if !only_mount && !cx.cred().capable_in(place.mnt.sb().user_ns(), Cap::SysAdmin) {
-            return Err(Errno::EPERM);
+        let new = remount_flags(f, &place);
+        if f.contains(MountFlags::BIND) {
+            return namespace::change_flags(&place, new, ns);
         }
-        // Instances belong to the first user namespace.
-        if !only_mount && !cx.cred().capable(Cap::SysAdmin) {
-            return Err(Errno::EPERM);
-        }
-        return namespace::remount(&place, only_mount, instance_flags(f), remount_flags(f, &place), &data);
+        namespace::may_change_flags(&place, new, ns)?;
+        let context = MountContext::for_reconfigure(&place.dentry)?;
+        let mut context = context.legacy(instance_flags(f), SbFlags::REMOUNTABLE);
+        context.set_all(&data, caller, &dirs)?;
+        context.reconfigure(caller, &dirs)?;
+        place.mnt.set_flags(MntFlags::SETTABLE, new);
+        return Ok(());
     }
     if f.contains(MountFlags::BIND) {
         let from = source_place(cx, source.as_deref())?;
-        return namespace::bind(&from, &place, recursive, &cx.mnt_ns());
+        return namespace::bind(&from, &place, recursive, ns);
     }
     if f.intersects(propagation) {
         let others = propagation | MountFlags::REC | MountFlags::SILENT;
-        let to = match f & propagation {
-            MountFlags::SHARED => PropagationType::Shared,
-            MountFlags::PRIVATE => PropagationType::Private,
-            MountFlags::SLAVE => PropagationType::Slave,
-            MountFlags::UNBINDABLE => PropagationType::Unbindable,
-            _ => return Err(Errno::EINVAL),
-        };
+        let to = propagation_type(f & propagation).ok_or(Errno::EINVAL)?;
         if !(f - others).is_empty() {
             return Err(Errno::EINVAL);
         }
-        return namespace::change_propagation(&place, to, recursive);
+        return namespace::change_propagation(&place, to, recursive, cx.cred());
     }
     if f.contains(MountFlags::MOVE) {
         let from = source_place(cx, source.as_deref())?;
-        return namespace::move_mount(&from, &place);
+        return namespace::move_mount(&from, &place, false, ns);
     }
-    let fs_type = fs_type.ok_or(Errno::EINVAL)?;
-    if place.dentry.kind() != FileType::Directory {
-        return Err(Errno::ENOTDIR);
+    let fs = vfs::find_fs(&fs_type.ok_or(Errno::EINVAL)?).ok_or(Errno::ENODEV)?;
+    let mut context = MountContext::for_mount(fs, cx.cred())?.legacy(instance_flags(f), SbFlags::empty());
+    if let Some(source) = &source {
+        context.set(b"source", Given::Text(source), caller, &dirs)?;
     }
-    let dirs = cx.fs().dirs();
-    let request = MountRequest {
-        source: source.as_deref(),
-        flags: instance_flags(f),
-        data: &data,
-        dirs: &dirs,
-        caller: &cx.caller(),
-    };
-    let mnt = namespace::new_mount(&fs_type, &request, mount_flags(f))?;
-    namespace::attach(&mnt, &place)
+    context.set_all(&data, caller, &dirs)?;
+    context.create(false, caller, &dirs)?;
+    let mnt = context.mount(mount_flags(f), ns)?;
+    namespace::attach(&mnt, &place, ns)
+}
+
+/// The one propagation type that is set.
+fn propagation_type(f: MountFlags) -> Option<PropagationType> {
+    Some(match f {
+        MountFlags::SHARED => PropagationType::Shared,
+        MountFlags::PRIVATE => PropagationType::Private,
+        MountFlags::SLAVE => PropagationType::Slave,
+        MountFlags::UNBINDABLE => PropagationType::Unbindable,
+        _ => return None,
+    })
 }
 
 /// A remount that names no rule for access times keeps the old one.
