@@ -103,7 +103,7 @@ pub mod cc {
 }
 
 /// `struct termios` of TCGETS and TCSETS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RawTermios {
     pub c_iflag: u32,
@@ -123,6 +123,24 @@ pub struct RawTermios2 {
     pub c_ospeed: u32,
 }
 
+/// Control characters in [`RawTermio`].
+pub const NCC: usize = 8;
+
+/// `struct termio` of TCGETA and TCSETA, the form of System V: the lower halves of the flag words.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct RawTermio {
+    pub c_iflag: u16,
+    pub c_oflag: u16,
+    pub c_cflag: u16,
+    pub c_lflag: u16,
+    pub c_line: u8,
+    pub c_cc: [u8; NCC],
+    /// Explicit padding.
+    pub pad0: u8,
+}
+
 /// `struct winsize` of TIOCGWINSZ and TIOCSWINSZ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -139,6 +157,10 @@ pub mod ioctl {
     pub const TCSETS: u32 = 0x5402;
     pub const TCSETSW: u32 = 0x5403;
     pub const TCSETSF: u32 = 0x5404;
+    pub const TCGETA: u32 = 0x5405;
+    pub const TCSETA: u32 = 0x5406;
+    pub const TCSETAW: u32 = 0x5407;
+    pub const TCSETAF: u32 = 0x5408;
     pub const TCSBRK: u32 = 0x5409;
     pub const TCXONC: u32 = 0x540a;
     pub const TCFLSH: u32 = 0x540b;
@@ -166,6 +188,8 @@ pub mod ioctl {
     pub const TCSETS2: u32 = 0x402c_542b;
     pub const TCSETSW2: u32 = 0x402c_542c;
     pub const TCSETSF2: u32 = 0x402c_542d;
+    pub const TIOCGLCKTRMIOS: u32 = 0x5456;
+    pub const TIOCSLCKTRMIOS: u32 = 0x5457;
     pub const TIOCGPTN: u32 = 0x8004_5430;
     pub const TIOCSPTLCK: u32 = 0x4004_5431;
     pub const TIOCGDEV: u32 = 0x8004_5432;

@@ -45,7 +45,23 @@ impl Tty {
         match r.cmd {
             TCGETS => r.put(&self.termios().raw()),
             TCGETS2 => r.put(&self.termios().raw2()),
-            TCSETS | TCSETSW | TCSETSF | TCSETS2 | TCSETSW2 | TCSETSF2 => self.change_termios(r),
+            TCGETA => r.put(&self.termios().termio()),
+            TIOCGLCKTRMIOS => {
+                let locked = self.state.lock().locked_termios;
+                r.put(&locked)
+            }
+            TIOCSLCKTRMIOS => {
+                let cred = r.caller.cred;
+                if !cred.capable(Cap::CheckpointRestore) && !cred.capable(Cap::SysAdmin) {
+                    return Err(Errno::EPERM);
+                }
+                let locked = r.ptr::<RawTermios>().read(r.caller.mm)?;
+                self.state.lock().locked_termios = locked;
+                Ok(0)
+            }
+            TCSETA | TCSETAW | TCSETAF | TCSETS | TCSETSW | TCSETSF | TCSETS2 | TCSETSW2 | TCSETSF2 => {
+                self.change_termios(r)
+            }
             TIOCGWINSZ => r.put(&self.state.lock().winsize.clone()),
             TIOCSWINSZ => {
                 self.set_winsize(r.ptr::<Winsize>().read(r.caller.mm)?);
@@ -131,12 +147,13 @@ impl Tty {
         let old = self.termios();
         let new = match r.cmd {
             TCSETS | TCSETSW | TCSETSF => old.with_raw(&r.ptr::<RawTermios>().read(r.caller.mm)?),
+            TCSETA | TCSETAW | TCSETAF => old.with_termio(&r.ptr().read(r.caller.mm)?),
             _ => old.with_raw2(&r.ptr::<RawTermios2>().read(r.caller.mm)?),
         };
-        if matches!(r.cmd, TCSETSF | TCSETSF2) {
+        if matches!(r.cmd, TCSETSF | TCSETSF2 | TCSETAF) {
             self.flush(true, false);
         }
-        if !matches!(r.cmd, TCSETS | TCSETS2) {
+        if !matches!(r.cmd, TCSETS | TCSETS2 | TCSETA) {
             self.wait_drained()?;
         }
         self.set_termios(&new);

@@ -1,6 +1,6 @@
 //! The settings of one terminal, in typed form, and their conversion to and from the two user structures.
 
-use abi::tty::{Cflag, Iflag, Lflag, NCCS, Oflag, RawTermios, RawTermios2, cc};
+use abi::tty::{Cflag, Iflag, Lflag, NCC, NCCS, Oflag, RawTermio, RawTermios, RawTermios2, cc};
 
 /// A control character with this value is switched off (`_POSIX_VDISABLE`).
 pub const DISABLED: u8 = 0;
@@ -96,6 +96,63 @@ impl Termios {
             new.speed = (raw.c_ispeed, raw.c_ospeed);
         }
         new
+    }
+
+    /// What TCSETA changes: the lower half of each flag word and the first characters.
+    pub fn with_termio(&self, old: &RawTermio) -> Termios {
+        let mut raw = self.raw();
+        let words = [
+            (&mut raw.c_iflag, old.c_iflag),
+            (&mut raw.c_oflag, old.c_oflag),
+            (&mut raw.c_cflag, old.c_cflag),
+            (&mut raw.c_lflag, old.c_lflag),
+        ];
+        for (word, half) in words {
+            *word = *word & 0xffff_0000 | u32::from(half);
+        }
+        raw.c_line = old.c_line;
+        raw.c_cc.iter_mut().zip(old.c_cc).for_each(|(to, c)| *to = c);
+        self.with_raw(&raw)
+    }
+
+    /// What TCGETA returns.
+    pub fn termio(&self) -> RawTermio {
+        let raw = self.raw();
+        let mut c_cc = [0; NCC];
+        c_cc.iter_mut().zip(raw.c_cc).for_each(|(to, c)| *to = c);
+        RawTermio {
+            c_iflag: raw.c_iflag as u16,
+            c_oflag: raw.c_oflag as u16,
+            c_cflag: raw.c_cflag as u16,
+            c_lflag: raw.c_lflag as u16,
+            c_line: raw.c_line,
+            c_cc,
+            pad0: 0,
+        }
+    }
+
+    /// These settings, but those of `old` where `locked` (TIOCSLCKTRMIOS) has a bit, or anything in a character, set.
+    pub fn kept_from(&self, old: &Termios, locked: &RawTermios) -> Termios {
+        let (mut new, old) = (self.raw(), old.raw());
+        let words = [
+            (&mut new.c_iflag, old.c_iflag, locked.c_iflag),
+            (&mut new.c_oflag, old.c_oflag, locked.c_oflag),
+            (&mut new.c_cflag, old.c_cflag, locked.c_cflag),
+            (&mut new.c_lflag, old.c_lflag, locked.c_lflag),
+        ];
+        for (word, before, mask) in words {
+            *word = *word & !mask | before & mask;
+        }
+        if locked.c_line != 0 {
+            new.c_line = old.c_line;
+        }
+        for ((to, before), mask) in new.c_cc.iter_mut().zip(old.c_cc).zip(locked.c_cc) {
+            if mask != 0 {
+                *to = before;
+            }
+        }
+        // The speed is that of the user's settings also where its code is locked.
+        Termios { speed: self.speed, ..self.with_raw(&new) }
     }
 
     /// What TCGETS returns.

@@ -9,7 +9,7 @@
 
 use crate::ldisc::{Events, LineDisc, OutQueue};
 use crate::termios::Termios;
-use abi::tty::{Cflag, Iflag, Lflag, Winsize, cc, ioctl};
+use abi::tty::{Cflag, Iflag, Lflag, RawTermios, Winsize, cc, ioctl};
 use alloc::boxed::Box;
 use core::any::Any;
 use core::fmt;
@@ -53,6 +53,8 @@ impl fmt::Display for Name {
 /// What changes in a terminal.
 pub(crate) struct State {
     pub termios: Termios,
+    /// What of them may not be changed (TIOCSLCKTRMIOS).
+    pub locked_termios: RawTermios,
     pub disc: LineDisc,
     pub out: OutQueue,
     /// Echo of what was typed while output is stopped.
@@ -117,6 +119,7 @@ impl Tty {
         }
         let state = State {
             termios,
+            locked_termios: RawTermios::default(),
             disc: LineDisc::new(),
             out: OutQueue::new(),
             held: OutQueue::new(),
@@ -310,8 +313,14 @@ impl Tty {
         let mut guard = self.state.lock();
         let s = &mut *guard;
         let old = s.termios;
-        s.disc.set_termios(&old, new);
-        s.termios = *new;
+        let mut new = new.kept_from(&old, &s.locked_termios);
+        if self.is_pty() {
+            // Bytes pass as they are.
+            new.cflag.remove(Cflag::CSIZE | Cflag::PARENB);
+            new.cflag.insert(Cflag::CS8 | Cflag::CREAD);
+        }
+        s.disc.set_termios(&old, &new);
+        s.termios = new;
         if old.iflag.contains(Iflag::IXON) && !new.iflag.contains(Iflag::IXON) {
             s.set_stopped(false);
         }
