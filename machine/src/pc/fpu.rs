@@ -168,9 +168,7 @@ impl FpuState {
     #[inline]
     pub fn load(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) {
         if !self.live(cpu) {
-            self.load_all(cpu, fs, gs);
-            // Here because it is seldom: always once before the program runs for the first time.
-            thread::note_user_regs(regs);
+            self.load_all(cpu, fs, gs, regs);
         } else if *fs != self.fs || *gs != self.gs {
             self.load_bases(*fs, *gs);
         }
@@ -179,7 +177,9 @@ impl FpuState {
 
     #[cold]
     #[inline(never)]
-    fn load_all(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64) {
+    fn load_all(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) {
+        // Here because it is seldom: always once before the program runs for the first time.
+        thread::note_user_regs(cpu, regs);
         self.restore();
         // Where the kernel changed nothing, the program's own base stands.
         // SAFETY: the area has room for the bases, and `save_registers` wrote them since `fs` and `gs` were last set.

@@ -115,13 +115,13 @@ impl RawThread {
     }
 }
 
-/// The current thread keeps the registers of its program here from now on.
-pub fn note_user_regs(regs: *const Regs) {
-    with_current(|t| {
-        if let Some(t) = t {
-            t.raw().user_regs.store(regs as u64, Ordering::Relaxed);
-        }
-    });
+/// The thread that runs on `cpu`, this one, keeps the registers of its program here from now on.
+#[inline]
+pub fn note_user_regs(cpu: &cpu::Cpu, regs: *const Regs) {
+    // SAFETY: the CPU owns a reference to its current thread; there is one, for it enters user mode.
+    if let Some(thread) = unsafe { cpu.current.get().as_ref() } {
+        thread.raw().user_regs.store(regs as u64, Ordering::Relaxed);
+    }
 }
 
 /// First code of a new thread.
