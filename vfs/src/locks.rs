@@ -53,10 +53,13 @@ impl RecordLock {
     }
 }
 
+/// A lock of flock(2).
 #[derive(Clone, Copy)]
-struct WholeLock {
-    owner: LockOwner,
-    write: bool,
+pub struct WholeLock {
+    /// Holder.
+    pub owner: LockOwner,
+    /// Exclusive.
+    pub write: bool,
 }
 
 #[derive(Default)]
@@ -253,14 +256,14 @@ fn release_owner(locks: &FileLocks, owner: LockOwner) {
     }
 }
 
-/// The locks held on an inode, for /proc/locks: record locks, then (owner, exclusive) of flock locks.
-pub fn held(base: &InodeBase) -> (Vec<RecordLock>, usize) {
+/// The locks held on an inode, for /proc/locks: record locks, then those of flock(2).
+pub fn held(base: &InodeBase) -> (Vec<RecordLock>, Vec<WholeLock>) {
     match base.rare_if_any() {
         Some(rare) => {
             let lists = rare.locks.lists.lock();
-            (lists.records.clone(), lists.whole.len())
+            (lists.records.clone(), lists.whole.clone())
         }
-        None => (Vec::new(), 0),
+        None => (Vec::new(), Vec::new()),
     }
 }
 

@@ -18,6 +18,8 @@ extern crate alloc;
 
 pub mod dir;
 pub mod file;
+mod kmsg;
+mod locks;
 pub mod log;
 mod mount;
 pub mod node;

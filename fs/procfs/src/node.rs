@@ -26,6 +26,8 @@ pub enum What {
     Dir(&'static [Entry]),
     /// A system-wide file.
     Text(&'static root::TextEntry),
+    /// A system-wide file that is no text.
+    Opened(root::Open),
     /// A symbolic link whose target depends on who reads it.
     SelfLink(root::LinkText),
     /// A directory of a process or thread.
@@ -74,6 +76,7 @@ impl Node {
 pub fn from_entry(sb: &Arc<SuperBlock>, entry: &'static Entry) -> Arc<dyn Inode> {
     match entry {
         Entry::Text(text) => Node::new(sb, FileType::Regular.mode() | text.mode, What::Text(text)),
+        Entry::Opened(_, mode, open) => Node::new(sb, FileType::Regular.mode() | mode, What::Opened(*open)),
         Entry::Dir(_, entries) => Node::new(sb, FileType::Directory.mode() | 0o555, What::Dir(entries)),
         Entry::Link(_, target) => Node::new(sb, FileType::Symlink.mode() | 0o777, What::SelfLink(*target)),
     }
@@ -148,6 +151,7 @@ impl Inode for Node {
         match &self.what {
             What::Root | What::Dir(_) | What::PidDir(..) => Ok(OpenDir::open(self)),
             What::Text(_) => Ok(TextFile::open(self)),
+            What::Opened(open) => open(caller),
             What::PidText(subject, entry) => {
                 subject.may_open(entry, caller.cred)?;
                 if let Some(open) = entry.open {

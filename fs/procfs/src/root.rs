@@ -5,18 +5,21 @@ use crate::node::{self, Node, What};
 use crate::options::hide;
 use crate::pid::{self, PidDir, Subject};
 use crate::text::Text;
-use crate::{log, shown, sysctl, sysrq, system};
+use crate::{kmsg, locks, log, shown, sysctl, sysrq, system};
 use abi::Errno;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use task::ns::PidNamespace;
-use vfs::{DirSink, FileType, Inode, SuperBlock};
+use vfs::{Caller, DirSink, FileOps, FileType, Inode, SuperBlock};
 
 /// Writes a file's text.
 pub type Show = fn(&mut Text) -> Result<(), Errno>;
 /// Takes what is written to a file.
 pub type Store = fn(&[u8]) -> Result<(), Errno>;
+
+/// Opens a file that is no text.
+pub type Open = fn(&Caller<'_>) -> Result<Arc<dyn FileOps>, Errno>;
 
 /// Makes the text of a link in an instance that shows this namespace.
 pub type LinkText = fn(&PidNamespace) -> Result<Arc<[u8]>, Errno>;
@@ -37,6 +40,8 @@ pub struct TextEntry {
 pub enum Entry {
     /// A file.
     Text(TextEntry),
+    /// A file that is no text.
+    Opened(&'static str, u32, Open),
     /// A directory.
     Dir(&'static str, &'static [Entry]),
     /// A symbolic link.
@@ -56,13 +61,13 @@ impl Entry {
     pub fn name(&self) -> &'static str {
         match self {
             Entry::Text(text) => text.name,
-            Entry::Dir(name, _) | Entry::Link(name, _) => name,
+            Entry::Opened(name, ..) | Entry::Dir(name, _) | Entry::Link(name, _) => name,
         }
     }
     /// Its type.
     pub fn kind(&self) -> FileType {
         match self {
-            Entry::Text(_) => FileType::Regular,
+            Entry::Text(_) | Entry::Opened(..) => FileType::Regular,
             Entry::Dir(..) => FileType::Directory,
             Entry::Link(..) => FileType::Symlink,
         }
@@ -80,7 +85,9 @@ pub static ENTRIES: &[Entry] = &[
     Entry::read("diskstats", system::diskstats),
     Entry::read("execdomains", system::execdomains),
     Entry::read("filesystems", system::filesystems),
+    Entry::Opened("kmsg", 0o400, kmsg::open),
     Entry::read("loadavg", system::loadavg),
+    Entry::read("locks", locks::show),
     Entry::read("meminfo", system::meminfo),
     Entry::Link("mounts", |_| Ok(Arc::from(&b"self/mounts"[..]))),
     Entry::Link("net", |_| Ok(Arc::from(&b"self/net"[..]))),
