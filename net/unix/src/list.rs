@@ -99,3 +99,29 @@ pub fn each(net: &NetNamespace, mut f: impl FnMut(Shown)) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Kind;
+    use vfs::user_ns::UserNamespace;
+
+    #[test]
+    fn a_namespace_lists_its_own_sockets_while_they_exist() {
+        let (here, there) = (NetNamespace::new(UserNamespace::first()), NetNamespace::new(UserNamespace::first()));
+        let kinds = |net: &NetNamespace| {
+            let mut kinds = Vec::new();
+            each(net, |socket| kinds.push((socket.kind, socket.refs, socket.open)));
+            kinds
+        };
+        let a = UnixSocket::new_in(Kind::Stream, here.clone());
+        let b = UnixSocket::new_in(Kind::Dgram, there.clone());
+        a.common.set_ino(7);
+        assert_eq!((kinds(&here), kinds(&there)), (alloc::vec![(1, 1, true)], alloc::vec![(2, 1, false)]));
+        drop(a);
+        let c = UnixSocket::new_in(Kind::SeqPacket, here.clone());
+        assert_eq!(kinds(&here), [(5, 1, false)]);
+        drop((b, c));
+        assert!(kinds(&here).is_empty() && kinds(&there).is_empty());
+    }
+}
