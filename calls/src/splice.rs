@@ -1,6 +1,7 @@
 //! Moving data between descriptors inside the kernel (sendfile(2), copy_file_range(2), splice(2), vmsplice(2)).
 //!
-//! All of it goes through one bounce buffer: read a piece, write it, and give back to the source what the target did not take.
+//! All of it goes through one bounce buffer: read a piece, write it, and give back to the source what the target did not take. A pipe
+//! is waited for once; after that the call moves what is there and fits.
 
 use crate::io::{fsize, readable, writable, written};
 use abi::Errno;
@@ -10,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use mm::io::{Dst, Src, import_iov};
 use mm::user::UserPtr;
+use pipe::{Pipe, PipeEnd};
 use task::Cx;
 use vfs::file::MAX_OFFSET;
 use vfs::{File, FileType};
@@ -17,18 +19,24 @@ use vfs::{File, FileType};
 /// Size of the bounce buffer.
 const PIECE: usize = 16 << 10;
 
-/// One end of a transfer: a file and the offset to use, or its own position.
+/// One end of a transfer: a file, the offset to use or its own position, and the pipe it is.
 struct End {
     file: Arc<File>,
     off: Option<u64>,
+    pipe: Option<Arc<Pipe>>,
 }
 
 impl End {
-    fn read(&mut self, buf: &mut [u8]) -> Result<usize, Errno> {
+    fn new(file: Arc<File>, off: Option<u64>) -> End {
+        let pipe = pipe_of(&file);
+        End { file, off, pipe }
+    }
+    fn read(&mut self, buf: &mut [u8], nonblock: bool) -> Result<usize, Errno> {
         let mut dst = Dst::kernel(buf);
-        match &mut self.off {
-            None => self.file.read(&mut dst),
-            Some(off) => {
+        match (&self.pipe, &mut self.off) {
+            (Some(pipe), _) => pipe.read(&mut dst, nonblock),
+            (None, None) => self.file.read(&mut dst),
+            (None, Some(off)) => {
                 let n = self.file.pread(&mut dst, *off)?;
                 *off += n as u64;
                 Ok(n)
@@ -46,30 +54,53 @@ impl End {
             }
         }
     }
-    /// Gives `n` bytes back to something with positions; from a stream they are gone.
-    fn unread(&mut self, n: usize) {
-        match &mut self.off {
-            Some(off) => *off -= n as u64,
-            None if self.file.is_seekable() => self.file.set_pos(self.file.pos().saturating_sub(n as u64)),
-            None => {}
+    /// Takes back what was read and could not be written. A socket cannot: what it gave is gone.
+    fn unread(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        match (&self.pipe, &mut self.off) {
+            (Some(pipe), _) => pipe.unread(bytes),
+            (None, Some(off)) => {
+                *off -= bytes.len() as u64;
+                Ok(())
+            }
+            (None, None) => {
+                if self.file.is_seekable() {
+                    self.file.set_pos(self.file.pos().saturating_sub(bytes.len() as u64));
+                }
+                Ok(())
+            }
         }
     }
 }
 
-fn transfer(cx: &Cx, from: &mut End, to: &mut End, count: usize) -> Result<usize, Errno> {
+/// What can be passed on at once, at most `want`: pipes are waited for, the source first, and the target takes what it has
+/// room for.
+fn prepare(from: &End, to: &End, want: usize, nonblock: bool) -> Result<usize, Errno> {
+    if let Some(pipe) = &from.pipe {
+        pipe.wait_readable(nonblock)?;
+    }
+    let Some(pipe) = &to.pipe else { return Ok(want) };
+    pipe.wait_writable(nonblock)?;
+    if pipe.readers() == 0 { Err(Errno::EPIPE) } else { Ok(want.min(pipe.room())) }
+}
+
+/// Moves up to `count` bytes. `nonblock`: does not wait for pipes; once something was moved, nothing waits for them.
+fn transfer(cx: &Cx, from: &mut End, to: &mut End, count: usize, nonblock: bool) -> Result<usize, Errno> {
     let limit = fsize(cx);
     let mut buf = Vec::new();
     buf.try_reserve_exact(count.min(PIECE)).map_err(|_| Errno::ENOMEM)?;
     buf.resize(count.min(PIECE), 0u8);
-    let from_stream = !from.file.is_seekable();
+    // A stream gives what it has; asking again could wait.
+    let once = from.pipe.is_none() && !from.file.is_seekable();
     let mut done = 0;
     while done < count {
-        let want = buf.len().min(count - done);
-        let got = match from.read(buf.get_mut(..want).unwrap_or_default()) {
+        let nonblock = nonblock || done > 0;
+        let read = prepare(from, to, buf.len().min(count - done), nonblock)
+            .and_then(|want| from.read(buf.get_mut(..want).unwrap_or_default(), nonblock));
+        let got = match read {
             Ok(0) => break,
             Ok(n) => n,
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => break,
+            Err(_) if done > 0 => break,
+            Err(e) => return written(cx, Err(e)),
         };
         let mut put = 0;
         let mut failed = None;
@@ -83,18 +114,14 @@ fn transfer(cx: &Cx, from: &mut End, to: &mut End, count: usize) -> Result<usize
                 }
             }
         }
-        if put < got {
-            from.unread(got - put);
-        }
         done += put;
+        if put < got {
+            from.unread(buf.get(put..got).unwrap_or_default())?;
+        }
         match failed {
             Some(e) if done == 0 => return written(cx, Err(e)),
-            Some(_) => break,
-            None => {}
-        }
-        // A stream gives what it has; asking again could wait.
-        if put < got || from_stream {
-            break;
+            _ if put < got || once => break,
+            _ => {}
         }
         sched::cond_resched();
         if sched::with_current(|thread| thread.interrupted()) {
@@ -119,18 +146,26 @@ fn offset_out(cx: &Cx, ptr: UserPtr<i64>, end: &End) -> Result<(), Errno> {
     }
 }
 
+/// What cannot be a source, and counts that are negative as Linux sees them.
+fn source(file: &File, count: usize) -> Result<(), Errno> {
+    let refused = file.path().dentry.kind() == FileType::Directory || isize::try_from(count).is_err();
+    if refused { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
 /// sendfile(2).
 pub fn sendfile(cx: &mut Cx, out: i32, input: i32, off: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
     let start = offset_in(cx, off)?;
-    let mut from = End { file: readable(cx, input)?, off: start };
+    let mut from = End::new(readable(cx, input)?, start);
     if !from.file.is_seekable() {
         return Err(if start.is_some() { Errno::ESPIPE } else { Errno::EINVAL });
     }
-    let mut to = End { file: writable(cx, out)?, off: None };
+    source(&from.file, count)?;
+    let mut to = End::new(writable(cx, out)?, None);
     if to.file.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EINVAL);
     }
-    let result = transfer(cx, &mut from, &mut to, count.min(MAX_RW_COUNT));
+    let nonblock = to.file.is_nonblocking();
+    let result = transfer(cx, &mut from, &mut to, count.min(MAX_RW_COUNT), nonblock);
     offset_out(cx, off, &from)?;
     result
 }
@@ -146,7 +181,8 @@ pub fn copy_file_range(
     flags: u32,
 ) -> Result<usize, Errno> {
     let (from, to) = (cx.files().get(input)?, cx.files().get(out)?);
-    let (start_in, start_out) = (offset_in(cx, off_in)?, offset_in(cx, off_out)?);
+    let raw = |ptr: UserPtr<i64>| ptr.non_null().map(|ptr| ptr.read(cx.mm())).transpose();
+    let (start_in, start_out) = (raw(off_in)?, raw(off_out)?);
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
@@ -160,10 +196,14 @@ pub fn copy_file_range(
     if !from.is_readable() || !to.is_writable() || to.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EBADF);
     }
-    let (a, b) = (start_in.unwrap_or(from.pos()), start_out.unwrap_or(to.pos()));
-    let n = (len.min(MAX_RW_COUNT) as u64).min(from.inode().size().saturating_sub(a));
-    if a.checked_add(n).is_none_or(|e| e > MAX_OFFSET) || b.checked_add(n).is_none_or(|e| e > MAX_OFFSET) {
+    let (a, b) = (start_in.unwrap_or(from.pos() as i64), start_out.unwrap_or(to.pos() as i64));
+    if [a, b].iter().any(|at| (*at as u64).checked_add(len as u64).is_none()) {
         return Err(Errno::EOVERFLOW);
+    }
+    let (Ok(a), Ok(b)) = (u64::try_from(a), u64::try_from(b)) else { return Err(Errno::EINVAL) };
+    let n = (len.min(MAX_RW_COUNT) as u64).min(from.inode().size().saturating_sub(a));
+    if b + n > MAX_OFFSET {
+        return Err(Errno::EFBIG);
     }
     if Arc::ptr_eq(from.inode(), to.inode()) && a < b + n && b < a + n && n > 0 {
         return Err(Errno::EINVAL);
@@ -172,16 +212,16 @@ pub fn copy_file_range(
     if from.inode().sb().fs_name() != to.inode().sb().fs_name() {
         return Err(Errno::EXDEV);
     }
-    let mut from = End { file: from, off: start_in };
-    let mut to = End { file: to, off: start_out };
-    let result = transfer(cx, &mut from, &mut to, n as usize);
+    let mut from = End::new(from, start_in.map(|_| a));
+    let mut to = End::new(to, start_out.map(|_| b));
+    let result = transfer(cx, &mut from, &mut to, n as usize, false);
     offset_out(cx, off_in, &from)?;
     offset_out(cx, off_out, &to)?;
     result
 }
 
-fn is_pipe(file: &File) -> bool {
-    file.path().dentry.kind() == FileType::Fifo
+fn pipe_of(file: &File) -> Option<Arc<Pipe>> {
+    file.ops_as::<PipeEnd>().map(|end| end.pipe().clone())
 }
 
 /// `SPLICE_F_*` that change nothing here (MOVE, MORE, GIFT) and NONBLOCK.
@@ -205,36 +245,30 @@ pub fn splice(
         return Ok(0);
     }
     let (from, to) = (readable(cx, input)?, writable(cx, out)?);
-    let (pipe_in, pipe_out) = (is_pipe(&from), is_pipe(&to));
-    if pipe_in && !off_in.is_null() || pipe_out && !off_out.is_null() {
+    let (pipe_in, pipe_out) = (pipe_of(&from), pipe_of(&to));
+    if pipe_in.is_some() && !off_in.is_null() || pipe_out.is_some() && !off_out.is_null() {
         return Err(Errno::ESPIPE);
     }
-    if !pipe_in && !pipe_out || Arc::ptr_eq(from.inode(), to.inode()) {
+    let same = || pipe_in.as_ref().zip(pipe_out.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+    if pipe_in.is_none() && pipe_out.is_none() || same() {
         return Err(Errno::EINVAL);
     }
-    if to.flags().contains(OpenFlags::APPEND) && !pipe_out {
+    if to.flags().contains(OpenFlags::APPEND) && pipe_out.is_none() {
         return Err(Errno::EINVAL);
     }
     if !off_in.is_null() && !from.is_seekable() || !off_out.is_null() && !to.is_seekable() {
         return Err(Errno::EINVAL);
     }
-    if flags & SPLICE_F_NONBLOCK != 0 && !ready(&from, &to) {
-        return Err(Errno::EAGAIN);
-    }
-    let mut from = End { file: from, off: offset_in(cx, off_in)? };
-    let mut to = End { file: to, off: offset_in(cx, off_out)? };
-    let result = transfer(cx, &mut from, &mut to, len.min(MAX_RW_COUNT));
+    let nonblock = flags & SPLICE_F_NONBLOCK != 0
+        || pipe_in.is_some() && from.is_nonblocking()
+        || pipe_out.is_some() && to.is_nonblocking();
+    let (start_in, start_out) = (offset_in(cx, off_in)?, offset_in(cx, off_out)?);
+    source(&from, len)?;
+    let (mut from, mut to) = (End::new(from, start_in), End::new(to, start_out));
+    let result = transfer(cx, &mut from, &mut to, len.min(MAX_RW_COUNT), nonblock);
     offset_out(cx, off_in, &from)?;
     offset_out(cx, off_out, &to)?;
     result
-}
-
-fn ready(from: &File, to: &File) -> bool {
-    use vfs::{PollEvents, PollTable};
-    let readable = from.ops().poll(from, &mut PollTable::none());
-    let writable = to.ops().poll(to, &mut PollTable::none());
-    readable.intersects(PollEvents::IN | PollEvents::HUP | PollEvents::ERR)
-        && writable.intersects(PollEvents::OUT | PollEvents::ERR)
 }
 
 /// vmsplice(2): to a pipe the memory is copied (which `SPLICE_F_GIFT` allows), from a pipe it is read.
@@ -243,14 +277,17 @@ pub fn vmsplice(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize, flags: u3
         return Err(Errno::EINVAL);
     }
     let file = cx.files().get(fd)?;
-    if !is_pipe(&file) {
-        return Err(Errno::EBADF);
-    }
+    let pipe = pipe_of(&file).ok_or(Errno::EBADF)?;
     let list = import_iov(cx.mm(), iov.addr(), count)?;
-    if file.is_writable() {
-        let n = file.write(&mut Src::user_iov(cx.mm(), &list), fsize(cx));
-        written(cx, n)
-    } else {
-        file.read(&mut Dst::user_iov(cx.mm(), &list))
+    let nonblock = flags & SPLICE_F_NONBLOCK != 0;
+    if !file.is_writable() {
+        return pipe.read(&mut Dst::user_iov(cx.mm(), &list), nonblock);
     }
+    let mut src = Src::user_iov(cx.mm(), &list);
+    if src.remaining() == 0 {
+        return Ok(0);
+    }
+    // Waits for the first free slot at most.
+    let n = pipe.wait_writable(nonblock).and_then(|()| pipe.write(&mut src, true, false));
+    written(cx, n)
 }

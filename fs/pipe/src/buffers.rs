@@ -160,6 +160,18 @@ impl Buffers {
         Some(piece.clone())
     }
 
+    /// Queues bytes before all others, whether there are slots for them or not.
+    pub fn put_back(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        for chunk in bytes.rchunks(PAGE_SIZE) {
+            let frame = mm::frames::alloc().map_err(|_| Errno::ENOMEM)?;
+            self.reserve()?;
+            let len = Src::kernel(chunk).get_frame(&frame, 0, chunk.len())?;
+            self.bytes += len;
+            self.queue.push_front(Piece { frame, off: 0, len, packet: false, own: true });
+        }
+        Ok(())
+    }
+
     fn reserve(&mut self) -> Result<(), Errno> {
         self.queue.try_reserve(1).map_err(|_| Errno::ENOMEM)
     }
@@ -230,6 +242,17 @@ mod tests {
         other.push(twin).unwrap();
         assert_eq!(read(&mut other, 99), b"abc");
         assert_eq!(read(&mut b, 99), b"abcdef");
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first() {
+        let mut b = Buffers::new();
+        write(&mut b, b"later", false);
+        let long = [7; PAGE_SIZE + 1];
+        b.put_back(&long).unwrap();
+        assert_eq!((b.used(), b.bytes()), (3, PAGE_SIZE + 6));
+        let out = read(&mut b, PAGE_SIZE + 6);
+        assert_eq!((&out[..PAGE_SIZE + 1], &out[PAGE_SIZE + 1..]), (&long[..], &b"later"[..]));
     }
 
     #[test]

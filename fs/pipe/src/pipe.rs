@@ -164,7 +164,7 @@ impl Pipe {
     }
 
     /// Waits for bytes or for the end of the writers.
-    pub(crate) fn wait_readable(&self, nonblock: bool) -> Result<(), Errno> {
+    pub fn wait_readable(&self, nonblock: bool) -> Result<(), Errno> {
         let ready = || (!self.is_empty() || self.writers() == 0).then_some(());
         if ready().is_some() {
             return Ok(());
@@ -221,7 +221,7 @@ impl Pipe {
     }
 
     /// Waits for room or for the end of the readers.
-    pub(crate) fn wait_writable(&self, nonblock: bool) -> Result<(), Errno> {
+    pub fn wait_writable(&self, nonblock: bool) -> Result<(), Errno> {
         let ready = || (!self.is_full() || self.readers() == 0).then_some(());
         if ready().is_some() {
             return Ok(());
@@ -235,6 +235,22 @@ impl Pipe {
             }
             Errno::ERESTARTSYS
         })
+    }
+
+    /// Bytes that fit without waiting.
+    pub fn room(&self) -> usize {
+        let used = self.used.load(Ordering::Acquire);
+        self.slots.load(Ordering::Acquire).saturating_sub(used) * PAGE_SIZE
+    }
+
+    /// Puts back what was read and could not be passed on, before all else; for a moment the pipe may hold more than its slots.
+    pub fn unread(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let mut buffers = self.buffers.lock();
+        let result = buffers.put_back(bytes);
+        self.publish(&buffers);
+        drop(buffers);
+        self.read_wait.wake_one();
+        result
     }
 
     /// tee(2): puts up to `len` of the bytes waiting here into `to` as well, without copying them. 0 when nothing will come;
