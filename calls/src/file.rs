@@ -1,16 +1,15 @@
-//! Descriptors: open, close, duplicate, control (open(2), openat2(2), close(2), dup(2), fcntl(2), ioctl(2), memfd_create(2)).
+//! Descriptors: open, close, duplicate, control (open(2), openat2(2), close(2), dup(2), fcntl(2), ioctl(2)).
 
 use crate::at;
 use crate::{lock, socket};
 use abi::Errno;
-use abi::fcntl::{self, AT_FDCWD, FOwnerEx, OpenFlags, OpenHow, cmd, mfd};
+use abi::fcntl::{self, AT_FDCWD, FOwnerEx, OpenFlags, OpenHow, cmd};
 use abi::resource::Resource;
 use alloc::sync::Arc;
 use machine::VirtAddr;
 use mm::user::{UserCStr, UserPtr, UserSlice};
 use net::Socket;
 use task::Cx;
-use tmpfs::MemfdKind;
 use vfs::file::Owner;
 use vfs::fileops::Signals;
 use vfs::open::{How, check_resolve, open as vfs_open};
@@ -85,6 +84,10 @@ pub fn openat2(cx: &mut Cx, dirfd: i32, path: UserCStr, how: UserPtr<OpenHow>, s
     let how = read_extensible(cx, how, size, size_of::<OpenHow>())?;
     let open_how = How::from_openat2(how.flags, how.mode, cx.fs().umask())?;
     check_resolve(how.resolve)?;
+    let changes = OpenFlags::CREAT | OpenFlags::TRUNC | OpenFlags::TMPFILE_BIT;
+    if how.resolve & fcntl::ResolveFlags::CACHED.bits() != 0 && open_how.flags.intersects(changes) {
+        return Err(Errno::EAGAIN);
+    }
     path.with_path(cx.mm(), |text| do_open(cx, dirfd, text, &open_how, how.resolve))
 }
 
@@ -332,19 +335,4 @@ pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
         _ => {}
     }
     file.ioctl(&cx.caller(), command, arg)
-}
-
-/// Longest name of a memfd, its NUL not counted.
-const MEMFD_NAME_MAX: usize = 249;
-
-/// memfd_create(2).
-pub fn memfd_create(cx: &mut Cx, name: UserCStr, flags: u32) -> Result<i32, Errno> {
-    let known = mfd::CLOEXEC | mfd::ALLOW_SEALING | mfd::NOEXEC_SEAL | mfd::EXEC;
-    if flags & !known != 0 || flags & (mfd::NOEXEC_SEAL | mfd::EXEC) == mfd::NOEXEC_SEAL | mfd::EXEC {
-        return Err(Errno::EINVAL);
-    }
-    let name = name.read_string(cx.mm(), MEMFD_NAME_MAX, Errno::EINVAL)?;
-    let kind = MemfdKind { sealable: flags & mfd::ALLOW_SEALING != 0, noexec: flags & mfd::NOEXEC_SEAL != 0 };
-    let file = tmpfs::memfd(&name, kind, cx.cred())?;
-    install(cx, file, flags & mfd::CLOEXEC != 0)
 }

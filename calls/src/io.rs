@@ -118,7 +118,6 @@ pub fn pwritev(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize, lo: i64, _
 const RWF_HIPRI: u32 = 1;
 const RWF_DSYNC: u32 = 2;
 const RWF_SYNC: u32 = 4;
-const RWF_NOWAIT: u32 = 8;
 const RWF_APPEND: u32 = 16;
 const RWF_NOAPPEND: u32 = 32;
 
@@ -166,8 +165,12 @@ fn vector_read(
         return Err(Errno::EBADF);
     }
     // RWF_NOWAIT needs reads that can be refused half-way; no file here offers it.
-    if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC) != 0 {
+    // RWF_APPEND and RWF_NOAPPEND mean nothing to a read, yet not both.
+    if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND) != 0 {
         return Err(Errno::EOPNOTSUPP);
+    }
+    if flags & (RWF_APPEND | RWF_NOAPPEND) == RWF_APPEND | RWF_NOAPPEND {
+        return Err(Errno::EINVAL);
     }
     let list = import_iov(cx.mm(), iov.addr(), count)?;
     let mut dst = Dst::user_iov(cx.mm(), &list);
@@ -189,7 +192,7 @@ fn vector_write(
     if !file.is_writable() {
         return Err(Errno::EBADF);
     }
-    if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND) != 0 || flags & RWF_NOWAIT != 0 {
+    if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND) != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     if flags & (RWF_APPEND | RWF_NOAPPEND) == RWF_APPEND | RWF_NOAPPEND {

@@ -2,6 +2,7 @@
 //! in Linux's order and files are looked up.
 
 use abi::Errno;
+use abi::fcntl::seal;
 use abi::mman::{
     Advice, HUGE_MASK, HUGE_SHIFT, MFD_NAME_MAX, MLOCK_ONFAULT, MapFlags, MemfdFlags, MlockallFlags, MremapFlags,
     MsyncFlags, Prot,
@@ -83,15 +84,17 @@ fn no_huge_pages(flags: u32) -> Errno {
 fn add_file(req: &mut MapRequest, file: &Arc<File>) {
     let private = req.flags.bits() & TYPE == PRIVATE;
     let noexec = file.path().mnt.is_noexec();
+    // A shared mapping of what is sealed is for reading only, for good.
+    let sealed = !private && file.inode().seals().is_ok_and(|seals| seals & (seal::WRITE | seal::FUTURE_WRITE) != 0);
     let refused = if !private && req.prot.contains(Prot::WRITE) && !file.is_writable() || !file.is_readable() {
         Some(Errno::EACCES)
-    } else if noexec && req.prot.contains(Prot::EXEC) {
+    } else if sealed && req.prot.contains(Prot::WRITE) || noexec && req.prot.contains(Prot::EXEC) {
         Some(Errno::EPERM)
     } else {
         None
     };
     req.max_prot.set(Prot::EXEC, !noexec);
-    req.max_prot.set(Prot::WRITE, private || file.is_writable());
+    req.max_prot.set(Prot::WRITE, private || file.is_writable() && !sealed);
     match refused.map_or_else(|| file.ops().mmap(file), Err) {
         Ok(MmapKind::Cache) => match Mapping::new(file) {
             Ok(mapping) => req.file = Some(mapping as Arc<dyn MappedFile>),

@@ -54,7 +54,14 @@ fn allowed(cx: &Cx, inode: &alloc::sync::Arc<dyn Inode>, name: &[u8], mask: u32)
     inode.check(cred, mask)
 }
 
-fn set_at(cx: &Cx, place: &Path, name: UserCStr, value: VirtAddr, size: usize, flags: u32) -> Result<(), Errno> {
+/// What a program wants to set, checked as far as it can be before the file is looked up.
+struct Wanted {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    flags: u32,
+}
+
+fn wanted(cx: &Cx, name: UserCStr, value: VirtAddr, size: usize, flags: u32) -> Result<Wanted, Errno> {
     if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -62,7 +69,12 @@ fn set_at(cx: &Cx, place: &Path, name: UserCStr, value: VirtAddr, size: usize, f
     if size > XATTR_SIZE_MAX {
         return Err(Errno::E2BIG);
     }
-    let mut value = UserSlice::<u8>::new(value, size).read_vec(cx.mm())?;
+    let value = UserSlice::<u8>::new(value, size).read_vec(cx.mm())?;
+    Ok(Wanted { name, value, flags })
+}
+
+fn set_at(cx: &Cx, place: &Path, wanted: Wanted) -> Result<(), Errno> {
+    let Wanted { name, mut value, flags } = wanted;
     place.mnt.want_write()?;
     let inode = place.inode();
     if name == FILE_CAPS {
@@ -93,10 +105,9 @@ fn give(cx: &Cx, bytes: &[u8], out: VirtAddr, size: usize) -> Result<usize, Errn
     Ok(bytes.len())
 }
 
-fn get_at(cx: &Cx, place: &Path, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
-    let name = read_name(cx, name)?;
-    allowed(cx, place.inode(), &name, may::READ)?;
-    let mut value = place.inode().get_xattr(&name)?;
+fn get_at(cx: &Cx, place: &Path, name: &[u8], out: VirtAddr, size: usize) -> Result<usize, Errno> {
+    allowed(cx, place.inode(), name, may::READ)?;
+    let mut value = place.inode().get_xattr(name)?;
     if name == FILE_CAPS {
         value = filecaps::to_show(&value, &cx.cred().user_ns, place.inode().sb().user_ns())?;
     }
@@ -112,14 +123,13 @@ fn list_at(cx: &Cx, place: &Path, out: VirtAddr, size: usize) -> Result<usize, E
     give(cx, &names, out, size)
 }
 
-fn remove_at(cx: &Cx, place: &Path, name: UserCStr) -> Result<(), Errno> {
-    let name = read_name(cx, name)?;
+fn remove_at(cx: &Cx, place: &Path, name: &[u8]) -> Result<(), Errno> {
     place.mnt.want_write()?;
     let inode = place.inode();
-    allowed(cx, inode, &name, may::WRITE)?;
+    allowed(cx, inode, name, may::WRITE)?;
     {
         let _guard = inode.base().lock.lock();
-        inode.remove_xattr(&name)?;
+        inode.remove_xattr(name)?;
         inode.base().touch_ctime();
     }
     notify::on_dentry(&place.dentry, Event::ATTRIB);
@@ -143,7 +153,8 @@ pub fn setxattr(
     size: usize,
     flags: u32,
 ) -> Result<(), Errno> {
-    set_at(cx, &by_path(cx, path, true)?, name, value, size, flags)
+    let wanted = wanted(cx, name, value, size, flags)?;
+    set_at(cx, &by_path(cx, path, true)?, wanted)
 }
 
 /// lsetxattr(2).
@@ -155,27 +166,32 @@ pub fn lsetxattr(
     size: usize,
     flags: u32,
 ) -> Result<(), Errno> {
-    set_at(cx, &by_path(cx, path, false)?, name, value, size, flags)
+    let wanted = wanted(cx, name, value, size, flags)?;
+    set_at(cx, &by_path(cx, path, false)?, wanted)
 }
 
 /// fsetxattr(2).
 pub fn fsetxattr(cx: &mut Cx, fd: i32, name: UserCStr, value: VirtAddr, size: usize, flags: u32) -> Result<(), Errno> {
-    set_at(cx, &by_fd(cx, fd)?, name, value, size, flags)
+    let wanted = wanted(cx, name, value, size, flags)?;
+    set_at(cx, &by_fd(cx, fd)?, wanted)
 }
 
 /// getxattr(2).
 pub fn getxattr(cx: &mut Cx, path: UserCStr, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
-    get_at(cx, &by_path(cx, path, true)?, name, out, size)
+    let name = read_name(cx, name)?;
+    get_at(cx, &by_path(cx, path, true)?, &name, out, size)
 }
 
 /// lgetxattr(2).
 pub fn lgetxattr(cx: &mut Cx, path: UserCStr, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
-    get_at(cx, &by_path(cx, path, false)?, name, out, size)
+    let name = read_name(cx, name)?;
+    get_at(cx, &by_path(cx, path, false)?, &name, out, size)
 }
 
 /// fgetxattr(2).
 pub fn fgetxattr(cx: &mut Cx, fd: i32, name: UserCStr, out: VirtAddr, size: usize) -> Result<usize, Errno> {
-    get_at(cx, &by_fd(cx, fd)?, name, out, size)
+    let name = read_name(cx, name)?;
+    get_at(cx, &by_fd(cx, fd)?, &name, out, size)
 }
 
 /// listxattr(2).
@@ -195,15 +211,18 @@ pub fn flistxattr(cx: &mut Cx, fd: i32, out: VirtAddr, size: usize) -> Result<us
 
 /// removexattr(2).
 pub fn removexattr(cx: &mut Cx, path: UserCStr, name: UserCStr) -> Result<(), Errno> {
-    remove_at(cx, &by_path(cx, path, true)?, name)
+    let name = read_name(cx, name)?;
+    remove_at(cx, &by_path(cx, path, true)?, &name)
 }
 
 /// lremovexattr(2).
 pub fn lremovexattr(cx: &mut Cx, path: UserCStr, name: UserCStr) -> Result<(), Errno> {
-    remove_at(cx, &by_path(cx, path, false)?, name)
+    let name = read_name(cx, name)?;
+    remove_at(cx, &by_path(cx, path, false)?, &name)
 }
 
 /// fremovexattr(2).
 pub fn fremovexattr(cx: &mut Cx, fd: i32, name: UserCStr) -> Result<(), Errno> {
-    remove_at(cx, &by_fd(cx, fd)?, name)
+    let name = read_name(cx, name)?;
+    remove_at(cx, &by_fd(cx, fd)?, &name)
 }

@@ -42,8 +42,8 @@ pub trait FileOps: Send + Sync + Any {
     /// For downcasts by whoever made it.
     fn as_any(&self) -> &dyn Any;
     /// Reads at an offset; 0 at the end. A stream ignores the offset.
-    fn read_at(&self, _f: &File, _dst: &mut Dst<'_>, _off: u64) -> Result<usize, Errno> {
-        Err(Errno::EINVAL)
+    fn read_at(&self, f: &File, _dst: &mut Dst<'_>, _off: u64) -> Result<usize, Errno> {
+        Err(if f.path().dentry.kind() == FileType::Directory { Errno::EISDIR } else { Errno::EINVAL })
     }
     /// Writes at an offset.
     fn write_at(&self, _f: &File, _src: &mut Src<'_>, _off: u64) -> Result<usize, Errno> {

@@ -195,6 +195,14 @@ pub fn on_rename(from: &Arc<Dentry>, old: &[u8], to: &Arc<Dentry>, new: &[u8], m
     send(moved.inode(), Event::MOVE_SELF, 0, b"");
 }
 
+/// An object has one name less. (The removal of a directory is not told this way.)
+#[inline]
+pub fn on_link_count(victim: &Arc<Dentry>) {
+    if !nobody() {
+        send(victim.inode(), Event::ATTRIB, 0, b"");
+    }
+}
+
 /// The last name of an object may have gone.
 #[inline]
 pub fn on_unlinked(victim: &Arc<Dentry>) {
@@ -202,7 +210,6 @@ pub fn on_unlinked(victim: &Arc<Dentry>) {
         return;
     }
     let inode = victim.inode();
-    send(inode, Event::ATTRIB, 0, b"");
     if inode.base().nlink() == 0 || inode.is_dir() {
         send(inode, Event::DELETE_SELF, 0, b"");
     }

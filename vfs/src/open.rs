@@ -165,8 +165,7 @@ fn open_tmpfile(start: &Start<'_>, path: &[u8], how: &How, caller: &Caller<'_>) 
     let inode = dir.inode().tmpfile(mode, caller.cred)?;
     let name = alloc::format!("#{}", inode.base().ino());
     let dentry = Dentry::unhashed(inode, &dir.dentry, name.as_bytes(), !how.flags.contains(OpenFlags::EXCL));
-    let how = How { flags: how.flags - OpenFlags::DIRECTORY, ..*how };
-    open_found(Path { mnt: dir.mnt, dentry }, &how, caller, true)
+    open_found(Path { mnt: dir.mnt, dentry }, how, caller, true)
 }
 
 /// Opens what a walk found (or `created`): type and permission checks, then the file system's open, then truncation.
@@ -176,7 +175,9 @@ pub fn open_found(path: Path, how: &How, caller: &Caller<'_>, created: bool) -> 
     if flags.contains(OpenFlags::CREAT) && !created && kind == FileType::Directory {
         return Err(Errno::EISDIR);
     }
-    if flags.contains(OpenFlags::DIRECTORY) && kind != FileType::Directory {
+    // `O_TMPFILE` holds `O_DIRECTORY`, which is about where the file is made.
+    let wants_dir = flags.contains(OpenFlags::DIRECTORY) && !flags.contains(OpenFlags::TMPFILE_BIT);
+    if wants_dir && kind != FileType::Directory {
         return Err(Errno::ENOTDIR);
     }
     if flags.contains(OpenFlags::PATH) {

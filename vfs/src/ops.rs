@@ -146,6 +146,7 @@ pub fn unlink(start: &Start<'_>, path: &[u8]) -> Result<(), Errno> {
     }
     inode.unlink(last.name, victim.inode())?;
     dir.dentry.delete_child(&victim);
+    notify::on_link_count(&victim);
     notify::on_child(&dir.dentry, &victim, Event::DELETE);
     // The last reference may free the file's pages: not under the directory's lock.
     drop(guard);
@@ -345,6 +346,7 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
     }
     drop(guard);
     if let (false, Some(t)) = (exchange, &target) {
+        notify::on_link_count(t);
         notify::on_unlinked(t);
     }
     Ok(())

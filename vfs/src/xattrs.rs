@@ -84,8 +84,12 @@ impl Xattrs {
     }
 }
 
-/// POSIX ACLs are not kept here; the other namespaces are.
+/// POSIX ACLs are not kept here; the other namespaces are. A namespace alone is no name.
 fn known(name: &[u8]) -> Result<(), Errno> {
     let namespaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-    if namespaces.iter().any(|n| name.starts_with(n)) { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+    match namespaces.iter().find_map(|n| name.strip_prefix(*n)) {
+        Some([]) => Err(Errno::EINVAL),
+        Some(_) => Ok(()),
+        None => Err(Errno::EOPNOTSUPP),
+    }
 }

@@ -165,10 +165,10 @@ fn source_place(cx: &Cx, source: Option<&[u8]>) -> Result<Path, Errno> {
 pub fn umount2(cx: &mut Cx, target: UserCStr, flags: u32) -> Result<(), Errno> {
     let flags = UmountFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
     let place = at::lookup(cx, AT_FDCWD, target, 0, !flags.contains(UmountFlags::NOFOLLOW))?;
+    may_mount(cx)?;
     if !Arc::ptr_eq(&place.dentry, place.mnt.root()) {
         return Err(Errno::EINVAL);
     }
-    may_mount(cx)?;
     if flags.contains(UmountFlags::EXPIRE) {
         if flags.intersects(UmountFlags::FORCE | UmountFlags::DETACH) {
             return Err(Errno::EINVAL);

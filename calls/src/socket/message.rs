@@ -43,10 +43,10 @@ fn send_one(cx: &Cx, file: &File, at: UserPtr<MsgHdr>, flags: u32) -> Result<usi
         len => Some(SockAddr::read(cx.mm(), VirtAddr(head.name), len)?),
     };
     let mut control = Control::default();
+    if head.controllen > CONTROL_LEN_MAX {
+        return Err(Errno::ENOBUFS);
+    }
     if head.control != 0 && head.controllen > 0 {
-        if head.controllen > CONTROL_LEN_MAX {
-            return Err(Errno::ENOBUFS);
-        }
         control::read(cx, VirtAddr(head.control), head.controllen as usize, &mut control)?;
     }
     let flags = call_flags(flags, file);

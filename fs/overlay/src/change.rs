@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use vfs::{Cred, FileType, Inode, Rename, SetAttr};
 
 const RENAME_EXCHANGE: u32 = 2;
+const RENAME_NOREPLACE: u32 = 1;
 const S_ISGID: u32 = 0o2000;
 
 impl Node {
@@ -155,7 +156,8 @@ impl Node {
     /// Moves or exchanges names. Directories that lower layers take part in cannot move (EXDEV), as on Linux with
     /// `redirect_dir=off`.
     pub fn move_entry(&self, how: &Rename<'_>) -> Result<(), Errno> {
-        if how.flags & !RENAME_EXCHANGE != 0 {
+        // That RENAME_NOREPLACE is obeyed was seen to above the file system.
+        if how.flags & !(RENAME_EXCHANGE | RENAME_NOREPLACE) != 0 {
             return Err(Errno::EINVAL);
         }
         let exchange = how.flags & RENAME_EXCHANGE != 0;

@@ -57,5 +57,5 @@ pub fn memfd(name: &[u8], kind: MemfdKind, cred: &Arc<Cred>) -> Result<Arc<File>
     text.extend_from_slice(b"memfd:");
     text.extend_from_slice(name);
     let path = Path { mnt: home.mnt.clone(), dentry: Dentry::unlinked(inode.clone() as Arc<dyn Inode>, &text) };
-    Ok(File::new(path, inode, OpenFlags::RDWR, cred.clone()))
+    Ok(File::new(path, inode, OpenFlags::RDWR | OpenFlags::LARGEFILE, cred.clone()))
 }

@@ -107,7 +107,8 @@ impl Mm {
 /// The pages that `[addr, addr + len)` touches.
 fn range(addr: VirtAddr, len: usize) -> Result<(u64, u64), Errno> {
     let start = addr.align_down().0;
-    let len = page_up((len as u64).saturating_add(addr.offset() as u64)).ok_or(Errno::EINVAL)?;
+    // A length in the last page of all numbers wraps to nothing, as on Linux.
+    let len = page_up((len as u64).wrapping_add(addr.offset() as u64)).unwrap_or(0);
     let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
     Ok((start, end))
 }
