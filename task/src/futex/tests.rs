@@ -5,6 +5,7 @@ use abi::mman::Prot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
+use machine::sync::SpinLock;
 use mm::MapRequest;
 use zerocopy::IntoBytes;
 

@@ -92,7 +92,7 @@ pub fn set_attributes(at: &Path, change: Attributes, recursive: bool, ns: &Mount
         return Err(Errno::EINVAL);
     }
     let all = if recursive { at.mnt.tree() } else { alloc::vec![at.mnt.clone()] };
-    let changed = |m: &Mount| m.flags() - change.clear | change.set;
+    let changed = |m: &Mount| (m.flags() - change.clear) | change.set;
     for mnt in &all {
         if !mnt.flags().may_become(changed(mnt)) {
             return Err(Errno::EPERM);

@@ -106,7 +106,7 @@ fn owned_words_are_handed_to_the_next_waiter() {
     assert_eq!(me.lock(0, None), Err(Errno::EDEADLK));
     let other = room.locks(2, 0, &[0]);
     assert_eq!((room.value(0), other.lock().len()), (1 | word::WAITERS, 0));
-    assert_eq!(wake(key_at(&room.mm, room.words), 1, u32::MAX), Err(Errno::EINVAL));
+    assert_eq!(wake(&room.mm, key_at(&room.mm, room.words), 1, u32::MAX), Err(Errno::EINVAL));
     assert_eq!(me.unlock(0), Ok(()));
     settle();
     assert_eq!((room.value(0), &other.lock()[..]), (2 | word::WAITERS, &[Ok(())][..]));
@@ -160,7 +160,7 @@ fn words_of_a_dead_owner_pass_on_marked() {
     assert_eq!(me.lock(0, None), Ok(()));
     let next = room.locks(2, 0, &[0]);
     assert!(me.links.end_leaving());
-    WORLD.lock().disown(&*me);
+    WORLD.lock().disown(&room.mm, &*me);
     settle();
     assert_eq!(next.lock()[..], [Ok(())]);
     assert_eq!(room.value(0), 2 | word::WAITERS | word::OWNER_DIED);
@@ -184,7 +184,7 @@ fn condition_waiters_come_back_as_owners_one_by_one() {
         });
         settle();
     }
-    assert_eq!(wake(cond_key, 1, u32::MAX), Err(Errno::EINVAL));
+    assert_eq!(wake(&room.mm, cond_key, 1, u32::MAX), Err(Errno::EINVAL));
     let go = |expected, target, most| me.ask(|ask| requeue(ask, (cond, cond_key), expected, target, most));
     assert_eq!(go(1, (owned, owned_key), 9), Err(Errno::EAGAIN));
     assert_eq!(go(0, (word_at(cond, 2), key_at(&room.mm, word_at(cond, 2))), 9), Err(Errno::EINVAL));
