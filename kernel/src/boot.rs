@@ -3,7 +3,7 @@
 //! Each step is one line of [`main`]; a step that cannot fail in any other way than by lack of memory ends the boot with a message.
 
 use crate::rootfs::Booter;
-use crate::{table, trace, vdso};
+use crate::{lkdtm, table, trace, vdso};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::resource::Resource;
@@ -81,6 +81,7 @@ fn register_file_systems() {
     procfs::init(procfs::Hooks { describe_tty: tty::jobs::describe, fill_random: random::fill });
     cgroupfs::init();
     sysfs::add_kernel_files(sysfs_files());
+    sysfs::debug::add_files([lkdtm::DIRECT]);
     sysfs::init();
     pipe::init();
     devtmpfs::init();
@@ -90,7 +91,7 @@ fn register_file_systems() {
 }
 
 /// What other floors show in `/sys/kernel`.
-fn sysfs_files() -> [KernelFile; 2] {
+fn sysfs_files() -> [KernelFile; 4] {
     let dir = Some("cgroup");
     [
         KernelFile {
@@ -99,6 +100,8 @@ fn sysfs_files() -> [KernelFile; 2] {
             show: || cgroupfs::delegatable().map(|name| format!("{name}\n")).collect(),
         },
         KernelFile { dir, name: "features", show: || cgroupfs::FEATURES.into() },
+        KernelFile { dir: None, name: "oops_count", show: || format!("{}\n", machine::oops::oops_count()) },
+        KernelFile { dir: None, name: "warn_count", show: || format!("{}\n", machine::oops::warn_count()) },
     ]
 }
 

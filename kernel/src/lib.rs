@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod boot;
+mod lkdtm;
 mod rootfs;
 pub mod table;
 pub mod trace;

@@ -15,6 +15,7 @@ pub mod debug;
 pub mod entropy;
 pub mod log;
 pub mod mem;
+pub mod oops;
 pub mod power;
 pub mod rwlock;
 pub mod sync;

@@ -1,6 +1,8 @@
 //! A readers-writer lock that never waits: the storage under `sched`'s sleeping lock, which decides what a refused caller does.
 
+use crate::imp;
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,7 +38,10 @@ impl<T: ?Sized> TryRwLock<T> {
         let mut state = self.state.load(Ordering::Relaxed);
         while state < WRITER - 1 {
             match self.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(ReadGuard { lock: self }),
+                Ok(_) => {
+                    imp::cpu::lock_taken();
+                    return Some(ReadGuard { lock: self, _not_send: PhantomData });
+                }
                 Err(now) => state = now,
             }
         }
@@ -45,10 +50,9 @@ impl<T: ?Sized> TryRwLock<T> {
     /// Takes the value unless anyone has it.
     #[inline]
     pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
-        self.state
-            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| WriteGuard { lock: self })
+        self.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        imp::cpu::lock_taken();
+        Some(WriteGuard { lock: self, _not_send: PhantomData })
     }
     /// The value of a lock nobody else can see.
     pub fn get_mut(&mut self) -> &mut T {
@@ -59,7 +63,12 @@ impl<T: ?Sized> TryRwLock<T> {
 /// Shares the value of a [`TryRwLock`].
 pub struct ReadGuard<'a, T: ?Sized> {
     lock: &'a TryRwLock<T>,
+    /// The thread that took it is the one whose locks it counts among.
+    _not_send: PhantomData<*mut ()>,
 }
+
+// SAFETY: sharing the guard shares `&T` only.
+unsafe impl<T: ?Sized + Sync> Sync for ReadGuard<'_, T> {}
 
 impl<T: ?Sized> Deref for ReadGuard<'_, T> {
     type Target = T;
@@ -73,12 +82,15 @@ impl<T: ?Sized> Drop for ReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.state.fetch_sub(1, Ordering::Release);
+        imp::cpu::lock_given();
     }
 }
 
 /// Owns the value of a [`TryRwLock`].
 pub struct WriteGuard<'a, T: ?Sized> {
     lock: &'a TryRwLock<T>,
+    /// As in [`ReadGuard`].
+    _not_send: PhantomData<*mut ()>,
 }
 
 // SAFETY: sharing the guard shares `&T` only.
@@ -103,6 +115,7 @@ impl<T: ?Sized> Drop for WriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.state.store(0, Ordering::Release);
+        imp::cpu::lock_given();
     }
 }
 

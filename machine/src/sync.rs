@@ -1,5 +1,7 @@
 //! Spin locks. [`SpinLock`] is for data that interrupt handlers never touch; [`IrqLock`] masks interrupts while held. Neither may
-//! be held across a context switch (the debug build checks). Sleeping locks live in `sched`.
+//! be held across a context switch. Sleeping locks live in `sched`.
+//!
+//! A thread's locks are counted ([`crate::oops`] asks), those of [`IrqLock`] excepted, which masked interrupts tell of.
 
 use crate::imp;
 use core::cell::UnsafeCell;
@@ -29,23 +31,33 @@ impl<T> SpinLock<T> {
 }
 
 impl<T: ?Sized> SpinLock<T> {
-    /// Waits for the lock.
     #[inline]
-    pub fn lock(&self) -> SpinGuard<'_, T> {
+    fn acquire(&self) {
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             while self.locked.load(Ordering::Relaxed) {
                 imp::cpu::relax();
             }
         }
+    }
+    #[inline]
+    fn release(&self) {
+        self.locked.store(false, Ordering::Release);
+    }
+    #[inline]
+    fn guard(&self) -> SpinGuard<'_, T> {
+        imp::cpu::lock_taken();
         SpinGuard { lock: self, _not_send: core::marker::PhantomData }
+    }
+    /// Waits for the lock.
+    #[inline]
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        self.acquire();
+        self.guard()
     }
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        self.locked
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| SpinGuard { lock: self, _not_send: core::marker::PhantomData })
+        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| self.guard())
     }
     /// The value of a lock nobody else can see.
     pub fn get_mut(&mut self) -> &mut T {
@@ -83,7 +95,8 @@ impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
 impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.locked.store(false, Ordering::Release);
+        self.lock.release();
+        imp::cpu::lock_given();
     }
 }
 
@@ -104,7 +117,8 @@ impl<T: ?Sized> IrqLock<T> {
     #[inline]
     pub fn lock(&self) -> IrqGuard<'_, T> {
         let irq = crate::cpu::IrqOff::new();
-        IrqGuard { guard: core::mem::ManuallyDrop::new(self.inner.lock()), _irq: irq }
+        self.inner.acquire();
+        IrqGuard { lock: &self.inner, _irq: irq }
     }
 }
 
@@ -116,28 +130,30 @@ impl<T: Default> Default for IrqLock<T> {
 
 /// Holds an [`IrqLock`].
 pub struct IrqGuard<'a, T: ?Sized> {
-    guard: core::mem::ManuallyDrop<SpinGuard<'a, T>>,
+    lock: &'a SpinLock<T>,
     _irq: crate::cpu::IrqOff,
 }
 
 impl<T: ?Sized> Deref for IrqGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        &self.guard
+        // SAFETY: the guard proves that this holder owns the lock.
+        unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T: ?Sized> DerefMut for IrqGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.guard
+        // SAFETY: as above, and `&mut self` makes the borrow unique.
+        unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T: ?Sized> Drop for IrqGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: dropped once, here, before `_irq` turns interrupts back on.
-        unsafe { core::mem::ManuallyDrop::drop(&mut self.guard) }
+        // Before `_irq` turns interrupts back on.
+        self.lock.release();
     }
 }
 

@@ -59,7 +59,7 @@ pub use mutex::{Mutex, MutexGuard};
 pub use policy::Policy;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use switch::{
-    cond_resched, current, exit_thread, init_boot_cpu, look_in, need_resched, schedule, set_tick_hook, spawn,
+    cond_resched, current, exit_thread, in_wait, init_boot_cpu, look_in, need_resched, schedule, set_tick_hook, spawn,
     with_current, with_current_ext, yield_now,
 };
 pub use thread::{CpuTimes, Flags, Thread, ThreadExt};

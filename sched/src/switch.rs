@@ -153,6 +153,11 @@ fn on_event(event: Event) {
     });
 }
 
+/// The current thread is in the midst of a wait: queues name it.
+pub fn in_wait() -> bool {
+    with_current(|t| t.state.load(Relaxed) != state::RUNNING)
+}
+
 /// Whether [`schedule`] should be called soon: another thread is due, or timers are.
 #[inline]
 pub fn need_resched() -> bool {

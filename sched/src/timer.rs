@@ -9,6 +9,7 @@ use crate::timeout;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use machine::oops::Hold;
 use machine::sync::IrqLock;
 use posheap::{NOWHERE, PosHeap, Seat};
 
@@ -99,6 +100,8 @@ impl Drop for SleepTimer<'_> {
 
 /// Runs what is due on this CPU and sets the machine's timer to what comes next.
 pub(crate) fn run_due(cpu: &'static Cpu) {
+    // Whatever task this interrupts has nothing to do with what is due.
+    let _hold = Hold::new();
     cpu.timer_due.store(false, Relaxed);
     let mut now = crate::now();
     loop {

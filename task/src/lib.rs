@@ -39,6 +39,7 @@ pub mod kthread;
 pub mod limits;
 pub mod ns;
 pub mod oom;
+mod oops;
 pub mod pid;
 pub mod pidfd;
 pub mod process;
@@ -72,6 +73,7 @@ pub use task::Task;
 pub fn init() {
     jobs::init();
     oom::init();
+    oops::init();
     timers::init();
     ns::init();
 }

@@ -3,7 +3,7 @@
 use crate::signal::frame::Trap;
 use crate::signal::{Next, deliver, force};
 use crate::trace::{debug, report};
-use crate::{Cx, entry, exit, futex, rseq, work};
+use crate::{Cx, entry, exit, futex, oops, rseq, work};
 use abi::signal::{SigInfo, Signal, si};
 use machine::VirtAddr;
 use machine::sync::Once;
@@ -25,27 +25,33 @@ fn no_calls(_cx: &mut Cx) -> i64 {
     abi::Errno::ENOSYS.to_ret()
 }
 
-/// Runs the thread until it ends.
+/// Runs the thread until it ends, if need be by a fault of the kernel in one of its calls.
 pub fn run(mut cx: Cx) {
-    let Some(thread) = cx.task.thread().cloned() else { return };
+    let mut status = 0;
+    let oops = machine::oops::guard(&mut || status = live(&mut cx));
+    exit::exit(cx, oops.map_or(status, oops::status));
+}
+
+/// The life in and out of user mode; gives the wait status it ends with.
+fn live(cx: &mut Cx) -> i32 {
+    let Some(thread) = cx.task.thread().cloned() else { return 0 };
     let dispatch = DISPATCH.get().copied().unwrap_or(no_calls);
     let mut in_call = false;
     loop {
         if (thread.flags() != 0 || cx.task.work.any())
-            && let Some(status) = before_user(&mut cx, &thread, in_call)
+            && let Some(status) = before_user(cx, &thread, in_call)
         {
-            exit::exit(cx, status);
-            return;
+            return status;
         }
         thread.user_enter();
         let why = cx.user.run();
         thread.user_exit();
         in_call = matches!(why, Exit::Syscall);
         match why {
-            Exit::Syscall if cx.task.entry.any() => cx.user.regs.rax = entry::call(&mut cx, dispatch) as u64,
-            Exit::Syscall => cx.user.regs.rax = dispatch(&mut cx) as u64,
-            Exit::Fault(f) => fault(&mut cx, &f),
-            Exit::Exception { vector, code } => exception(&mut cx, vector, code),
+            Exit::Syscall if cx.task.entry.any() => cx.user.regs.rax = entry::call(cx, dispatch) as u64,
+            Exit::Syscall => cx.user.regs.rax = dispatch(cx) as u64,
+            Exit::Fault(f) => fault(cx, &f),
+            Exit::Exception { vector, code } => exception(cx, vector, code),
             Exit::Interrupt => {}
         }
         mm::frames::relieve();

@@ -2,7 +2,7 @@
 //! `tests/guest`; the first test that needs one builds them.
 
 use crate::direct::Test;
-use crate::tool::{describe, run, setting};
+use crate::tool::{describe, kernel_log, run, setting};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -83,13 +83,9 @@ fn panic_amid_a_flood() -> Result<(), String> {
         for i in 1 2 3; do (while :; do echo flood; done > /dev/kmsg) & done; \
         sleep 0.5; echo c > /proc/sysrq-trigger";
     let output = run(&["--smp", "2", "--timeout", "120"], &["bash", "-c", script], b"")?;
-    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
-    let file = shown.split_once("(kernel messages: ").and_then(|(_, rest)| rest.split_once(')'));
-    let (file, _) = file.ok_or_else(|| describe(&output))?;
-    let log = std::fs::read(file).map_err(|e| format!("{file}: {e}"))?;
-    let log = String::from_utf8_lossy(&log).replace('\r', "");
+    let log = kernel_log(&output)?;
     let last = log.split_once("kernel panic on CPU").map(|(_, rest)| rest).unwrap_or_default();
-    let whole = last.contains("] sysrq triggered crash\n") && last.matches("]   at 0xffffffff").count() > 3;
+    let whole = last.contains(": sysrq triggered crash\n") && last.matches("]   at 0xffffffff").count() > 3;
     if whole && !last.contains("flood") && log.contains("] flood\n") {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use ochre_tests::batch::{self, Board};
 use ochre_tests::cases::{self, Case, Table};
 use ochre_tests::tool::setting;
-use ochre_tests::{direct, hostile, interactive};
+use ochre_tests::{direct, faults, hostile, interactive};
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,13 @@ fn main() -> ExitCode {
     }
     let board = Arc::new(Board::default());
     let mut trials = Vec::new();
-    for (group, tests) in [("run", direct::TESTS), ("terminal", interactive::TESTS), ("hostile", hostile::TESTS)] {
+    let groups = [
+        ("run", direct::TESTS),
+        ("terminal", interactive::TESTS),
+        ("hostile", hostile::TESTS),
+        ("faults", faults::TESTS),
+    ];
+    for (group, tests) in groups {
         for (name, test) in tests {
             let name = format!("{group}::{name}");
             trials.push(Trial::test(name, move || test().map_err(Failed::from)));

@@ -105,6 +105,15 @@ pub fn run(options: &[&str], command: &[&str], stdin: &[u8]) -> Result<Output, S
     Ok(output)
 }
 
+/// All messages of the kernel of a guest that died.
+pub fn kernel_log(output: &Output) -> Result<String, String> {
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    let file = shown.split_once("(kernel messages: ").and_then(|(_, rest)| rest.split_once(')'));
+    let (file, _) = file.ok_or_else(|| describe(output))?;
+    let log = std::fs::read(file).map_err(|e| format!("{file}: {e}"))?;
+    Ok(String::from_utf8_lossy(&log).replace('\r', ""))
+}
+
 /// What a test says about an unexpected result.
 pub fn describe(output: &Output) -> String {
     format!(

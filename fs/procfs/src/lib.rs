@@ -17,6 +17,7 @@
 extern crate alloc;
 
 pub mod dir;
+pub mod faults;
 pub mod file;
 mod kmsg;
 mod locks;

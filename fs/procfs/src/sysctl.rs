@@ -1,10 +1,9 @@
 //! `/proc/sys`: settings and limits that are real. proc_sys_kernel(5), proc_sys_vm(5), proc_sys_fs(5).
 
 use crate::file::parse_number;
-use crate::log;
 use crate::root::{Entry, TextEntry};
-use crate::sysvipc;
 use crate::text::Text;
+use crate::{faults, log, sysvipc};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -108,7 +107,10 @@ static KERNEL: &[Entry] = &[
     Entry::read("ostype", |out| name(out, 0)),
     fixed!("overflowgid", "65534"),
     fixed!("overflowuid", "65534"),
+    faults::OOPS_LIMIT,
     fixed!("panic", "0"),
+    faults::PANIC_ON_OOPS,
+    faults::PANIC_ON_WARN,
     Entry::Text(TextEntry {
         name: "ns_last_pid",
         mode: 0o666,
@@ -154,8 +156,10 @@ static KERNEL: &[Entry] = &[
     sysvipc::SHMALL,
     sysvipc::SHMMAX,
     sysvipc::SHMMNI,
+    faults::TAINTED,
     Entry::read("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
     Entry::read("version", |out| name(out, 3)),
+    faults::WARN_LIMIT,
     Entry::Dir(
         "yama",
         &[Entry::write(

@@ -17,7 +17,7 @@ fn carry_out(key: u8) {
     match key {
         b'b' => power::reboot(),
         // What this is for: to see how the machine goes down.
-        b'c' => panic!("sysrq triggered crash"),
+        b'c' => machine::oops::die(format_args!("sysrq triggered crash")),
         b'o' => power::off(),
         b'0'..=b'9' => log::set_console_level(key - b'0'),
         b'\n' => {}

@@ -1,16 +1,17 @@
-//! `/sys`: the part of sysfs(5) that has something real behind it: the processors, the clock source, the mount point of control groups, and what
-//! other parts of the kernel tell about themselves in `/sys/kernel`.
+//! `/sys`: the part of sysfs(5) that has something real behind it: the processors, the clock source, the mount points of control
+//! groups and of debugfs, and what other parts of the kernel tell about themselves in `/sys/kernel`. [`debug`] is debugfs.
 //!
-//! The tree never changes after boot. It is made whole at the first mount, shared by all mounts, and its inodes live as
+//! The trees never change after boot. Each is made whole at the first mount, shared by all mounts, and its inodes live as
 //! long as the kernel. There are no locks.
 //!
-//! Source: Linux `Documentation/ABI/stable/sysfs-devices-system-cpu`.
+//! Sources: Linux `Documentation/ABI/stable/sysfs-devices-system-cpu`, `Documentation/filesystems/debugfs.rst`.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
 mod clocks;
 mod cpus;
+pub mod debug;
 mod tree;
 
 use abi::Errno;
@@ -54,12 +55,14 @@ fn kernel_dir(sb: &Arc<SuperBlock>) -> Arc<Node> {
             entries.push((dir.into(), Node::dir(sb, inside(Some(dir)).collect())));
         }
     }
+    entries.push(("debug".into(), Node::dir(sb, Vec::new())));
     Node::dir(sb, entries)
 }
 
-/// Makes `sysfs` known to mount(2).
+/// Makes `sysfs` and `debugfs` known to mount(2).
 pub fn init() {
     vfs::register_fs(&SysfsType);
+    vfs::register_fs(&debug::DebugfsType);
 }
 
 struct SysfsType;

@@ -11,7 +11,7 @@ use vfs::{
     next_ino,
 };
 
-/// Size that Linux shows for every file here.
+/// Size that Linux shows for every file of sysfs.
 const FILE_SIZE: u64 = 4096;
 
 enum What {
@@ -42,8 +42,15 @@ impl Node {
     }
     /// A directory with these entries.
     pub fn dir(sb: &Arc<SuperBlock>, entries: Vec<(String, Arc<Node>)>) -> Arc<Node> {
+        Node::dir_of_mode(sb, 0o755, entries)
+    }
+    /// A directory that only its owner may enter.
+    pub fn private_dir(sb: &Arc<SuperBlock>, entries: Vec<(String, Arc<Node>)>) -> Arc<Node> {
+        Node::dir_of_mode(sb, 0o700, entries)
+    }
+    fn dir_of_mode(sb: &Arc<SuperBlock>, mode: u32, entries: Vec<(String, Arc<Node>)>) -> Arc<Node> {
         let dirs = entries.iter().filter(|(_, node)| matches!(node.what, What::Dir(_))).count();
-        let node = Node::new(sb, FileType::Directory.mode() | 0o755, What::Dir(entries));
+        let node = Node::new(sb, FileType::Directory.mode() | mode, What::Dir(entries));
         node.base.set_nlink(2 + dirs as u32);
         node
     }
@@ -71,16 +78,35 @@ impl Inode for Node {
     fn as_any(&self) -> &dyn Any {
         self
     }
-    fn set_attr(&self, _: &SetAttr) -> Result<(), Errno> {
-        Err(Errno::EPERM)
+    fn set_attr(&self, set: &SetAttr) -> Result<(), Errno> {
+        // Shells open with O_TRUNC to write.
+        let truncates = set.mode.is_none() && set.uid.is_none() && set.gid.is_none();
+        if truncates && matches!(self.what, What::Knob(..)) { Ok(()) } else { Err(Errno::EPERM) }
     }
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
         let What::Dir(entries) = &self.what else { return Err(Errno::ENOTDIR) };
         let (_, node) = entries.iter().find(|(entry, _)| entry.as_bytes() == name).ok_or(Errno::ENOENT)?;
         Ok(node.clone())
     }
-    fn open(self: Arc<Self>, _: &Path, _: OpenFlags, _: &Caller<'_>) -> Result<Arc<dyn FileOps>, Errno> {
-        Ok(self)
+    fn open(self: Arc<Self>, _: &Path, flags: OpenFlags, _: &Caller<'_>) -> Result<Arc<dyn FileOps>, Errno> {
+        let only_written = flags.contains(OpenFlags::WRONLY);
+        if only_written && matches!(self.what, What::Knob(..)) { Ok(Arc::new(Commands(self))) } else { Ok(self) }
+    }
+}
+
+/// A file that takes commands, open for nothing else: a stream, so that they are carried out without the inode's lock, which
+/// orders writes to what has contents.
+struct Commands(Arc<Node>);
+
+impl FileOps for Commands {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn write_at(&self, f: &File, src: &mut Src<'_>, off: u64) -> Result<usize, Errno> {
+        self.0.write_at(f, src, off)
+    }
+    fn seekable(&self) -> bool {
+        false
     }
 }
 

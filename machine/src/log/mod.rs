@@ -85,9 +85,10 @@ pub fn print_long(level: u8, args: fmt::Arguments<'_>) {
     write(u32::from(level), line.text());
 }
 
-/// Logs one message and returns when it is on the console, before those that wait for the console's thread: warnings, traces.
+/// Logs one message, of several lines if need be, and returns when it is on the console, before those that wait for the console's
+/// thread: warnings, traces.
 pub fn print_now(level: u8, args: fmt::Arguments<'_>) {
-    let mut line = Line::<LINE_MAX>::new();
+    let mut line = Line::<RECORD_MAX>::new();
     // As in `print`.
     let _ = line.write_fmt(args);
     let Some(seq) = push(u32::from(level), line.text()) else { return };
@@ -256,6 +257,12 @@ pub fn console_level() -> u8 {
 /// Sets the console level (`loglevel=` and `quiet` on the command line, syslog(2), `kernel.printk`).
 pub fn set_console_level(level: u8) {
     CONSOLE_LEVEL.store(level, Relaxed);
+}
+
+/// This CPU is in the midst of printing.
+#[cfg_attr(not(target_os = "none"), allow(dead_code))] // a host ends by itself
+pub(crate) fn is_printing() -> bool {
+    CONSOLE.is_owned_by(crate::cpu::this().0)
 }
 
 /// The name of the console, if there is one.

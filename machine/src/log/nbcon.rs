@@ -59,6 +59,11 @@ impl Console {
     pub fn name(&self) -> &'static str {
         self.name
     }
+    /// Something prints on this CPU.
+    pub fn is_owned_by(&self, cpu: u32) -> bool {
+        let word = self.word.load(Acquire);
+        word & PRIO != 0 && word >> CPU_SHIFT == cpu + 1
+    }
     fn exchange(&self, old: u32, new: u32) -> bool {
         self.word.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
     }

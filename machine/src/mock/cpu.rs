@@ -80,6 +80,11 @@ pub fn irq_restore(_was_on: bool) {}
 pub fn irq_pending() -> bool {
     false
 }
+pub fn lock_taken() {}
+pub fn lock_given() {}
+pub fn locks_held() -> u64 {
+    0
+}
 pub fn set_event_handler(_handler: fn(Event)) {}
 pub fn info() -> &'static CpuInfo {
     static INFO: std::sync::OnceLock<CpuInfo> = std::sync::OnceLock::new();

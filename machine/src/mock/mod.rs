@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod debug;
 pub mod entropy;
 pub mod mem;
+pub mod panic;
 pub mod power;
 pub mod thread;
 pub mod time;

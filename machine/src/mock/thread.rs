@@ -71,3 +71,9 @@ pub fn switch_to(next: Arc<KernelThread>) {
     }
     me.raw().wait();
 }
+
+/// A test that panics ends as any other.
+pub fn guard(f: &mut dyn FnMut()) -> u64 {
+    f();
+    0
+}

@@ -25,6 +25,8 @@ pub struct Cpu {
     pub event: Cell<u32>,
     /// Kernel stack pointer to return to from user mode.
     pub kernel_rsp: Cell<u64>,
+    /// Locks that the running thread holds; a switch puts in the next one's.
+    locks: Cell<u64>,
     /// Spare word for the system call entry.
     pub scratch: Cell<u64>,
     /// Identity of the `FpuState` whose registers (and segment bases) this CPU holds.
@@ -65,6 +67,7 @@ pub mod off {
     use super::{Cpu, offset_of};
     pub const KERNEL_RSP: usize = offset_of!(Cpu, kernel_rsp);
     pub const SCRATCH: usize = offset_of!(Cpu, scratch);
+    pub const LOCKS: usize = offset_of!(Cpu, locks);
     pub const RSP0: usize = offset_of!(Cpu, tss) + offset_of!(super::super::gdt::Tss, rsp0);
 }
 
@@ -82,6 +85,7 @@ impl Cpu {
             id: Cell::new(id),
             event: Cell::new(0),
             kernel_rsp: Cell::new(0),
+            locks: Cell::new(0),
             scratch: Cell::new(0),
             fpu_owner: AtomicPtr::new(core::ptr::null_mut()),
             fpu_dirty: AtomicBool::new(false),
@@ -208,6 +212,28 @@ pub fn irq_restore(was_on: bool) {
 #[inline]
 pub fn irq_pending() -> bool {
     current().event.get() != 0
+}
+
+/// The running thread has taken a lock.
+#[inline(always)]
+pub fn lock_taken() {
+    // SAFETY: one instruction, so that no switch comes between; it changes a field that only these three touch.
+    unsafe { asm!("inc qword ptr gs:[{}]", const off::LOCKS, options(nostack)) }
+}
+
+/// It has given one back.
+#[inline(always)]
+pub fn lock_given() {
+    // SAFETY: as above.
+    unsafe { asm!("dec qword ptr gs:[{}]", const off::LOCKS, options(nostack)) }
+}
+
+/// How many it holds.
+pub fn locks_held() -> u64 {
+    let held: u64;
+    // SAFETY: reads a field of the installed block.
+    unsafe { asm!("mov {}, gs:[{}]", out(reg) held, const off::LOCKS, options(nostack, preserves_flags, readonly)) }
+    held
 }
 
 pub fn set_event_handler(handler: fn(Event)) {

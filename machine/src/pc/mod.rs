@@ -24,7 +24,7 @@ mod mapping;
 pub mod mem;
 mod memfns;
 mod paging;
-mod panic;
+pub mod panic;
 pub mod power;
 mod pvclock;
 mod rtc;

@@ -88,6 +88,11 @@ impl Stack {
         Ok(Stack { top })
     }
 
+    /// Whether the address lies in it.
+    pub fn contains(&self, addr: u64) -> bool {
+        (self.top - SIZE..self.top).contains(&addr)
+    }
+
     /// Address past the last byte.
     pub fn top(&self) -> u64 {
         self.top

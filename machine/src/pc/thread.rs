@@ -1,9 +1,9 @@
-//! Kernel threads: the context switch.
+//! Kernel threads: the context switch, and the way out of a call that cannot go on.
 //!
 //! A CPU owns one counted reference to its current thread. `on_cpu` is set from before a thread is switched to until the next
 //! thread on that CPU has let go of it, so that a thread whose registers are still being saved is never resumed elsewhere.
 
-use super::cpu;
+use super::cpu::{self, off};
 use super::stack::{self, Stack};
 use crate::mem::OutOfFrames;
 use crate::sync::SpinLock;
@@ -28,8 +28,10 @@ ochre_switch:                   // rdi: where to save RSP, rsi: RSP to load
     push r13
     push r14
     push r15
+    push qword ptr gs:[{locks}]
     mov [rdi], rsp
     mov rsp, rsi
+    pop qword ptr gs:[{locks}]
     pop r15
     pop r14
     pop r13
@@ -37,12 +39,50 @@ ochre_switch:                   // rdi: where to save RSP, rsi: RSP to load
     pop rbx
     pop rbp
     ret
-"#
+
+    .balign 16
+    .global ochre_guard
+ochre_guard:                    // rdi: function, rsi: its argument, rdx: where RSP is kept meanwhile -> rax: 0, or why it was left
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    push rdx
+    mov [rdx], rsp
+    mov rax, rdi
+    mov rdi, rsi
+    call rax
+    xor eax, eax
+1:  pop rdx
+    mov qword ptr [rdx], 0
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+
+    .global ochre_leave
+ochre_leave:                    // rdi: RSP that ochre_guard has kept, rsi: why
+    mov rsp, rdi
+    mov rax, rsi
+    cld
+    sti
+    jmp 1b
+"#,
+    locks = const off::LOCKS,
 );
 
 unsafe extern "C" {
     fn ochre_switch(save: *mut u64, load: u64);
+    fn ochre_guard(f: unsafe extern "C" fn(*mut u8), body: *mut u8, keep: *mut u64) -> u64;
+    fn ochre_leave(kept: u64, why: u64) -> !;
 }
+
+type Body<'a> = &'a mut dyn FnMut();
 
 /// What a thread runs, and how it leaves when that has returned.
 type Entry = (Box<dyn FnOnce() + Send>, fn() -> !);
@@ -50,6 +90,8 @@ type Entry = (Box<dyn FnOnce() + Send>, fn() -> !);
 pub struct RawThread {
     rsp: Cell<u64>,
     on_cpu: AtomicBool,
+    /// Where [`WayOut::leave`] goes, 0 for nowhere.
+    way_out: Cell<u64>,
     entry: SpinLock<Option<Entry>>,
     /// `None` for code that ran before it became a thread.
     stack: Option<Stack>,
@@ -57,7 +99,7 @@ pub struct RawThread {
     user_regs: AtomicU64,
 }
 
-// SAFETY: `rsp` is touched only by the CPU that holds `on_cpu`; the rest is locked or constant.
+// SAFETY: `rsp` is touched only by the CPU that holds `on_cpu`, `way_out` only by the thread itself; the rest is locked or constant.
 unsafe impl Sync for RawThread {}
 // SAFETY: nothing in it is bound to a CPU.
 unsafe impl Send for RawThread {}
@@ -65,19 +107,20 @@ unsafe impl Send for RawThread {}
 impl RawThread {
     pub fn new(entry: Box<dyn FnOnce() + Send>, end: fn() -> !) -> Result<RawThread, OutOfFrames> {
         let stack = Stack::new()?;
-        // What `ochre_switch` pops: six registers and the return address; above it a zero that ends backtraces.
-        let frame = stack.top() - 64;
-        // SAFETY: the new stack is mapped and ours; the frame lies in its top 64 bytes.
+        // What `ochre_switch` pops: no locks, six registers and the return address; above it a zero that ends backtraces.
+        let frame = stack.top() - 72;
+        // SAFETY: the new stack is mapped and ours; the frame lies in its top 72 bytes.
         unsafe {
             let f = frame as *mut u64;
-            for i in 0..8 {
+            for i in 0..9 {
                 f.add(i).write(0);
             }
-            f.add(6).write(start as *const () as u64);
+            f.add(7).write(start as *const () as u64);
         }
         Ok(RawThread {
             rsp: Cell::new(frame),
             on_cpu: AtomicBool::new(false),
+            way_out: Cell::new(0),
             entry: SpinLock::new(Some((entry, end))),
             stack: Some(stack),
             user_regs: AtomicU64::new(0),
@@ -88,6 +131,7 @@ impl RawThread {
         RawThread {
             rsp: Cell::new(0),
             on_cpu: AtomicBool::new(true),
+            way_out: Cell::new(0),
             entry: SpinLock::new(None),
             stack: None,
             user_regs: AtomicU64::new(0),
@@ -186,4 +230,46 @@ pub fn switch_to(next: Arc<KernelThread>) {
     unsafe { ochre_switch((*prev).raw().rsp.as_ptr(), to.rsp.get()) };
     let_go();
     drop(irq);
+}
+
+/// Runs `f`; gives why it was left when [`WayOut::leave`] ended it in its midst, 0 when it has returned.
+pub fn guard(mut f: Body<'_>) -> u64 {
+    unsafe extern "C" fn call(body: *mut u8) {
+        // SAFETY: `guard` passes its own `f`, which nobody else touches while this runs.
+        unsafe { (*body.cast::<Body<'_>>())() }
+    }
+    let keep = with_current(|t| t.map(|t| t.raw().way_out.as_ptr()));
+    let Some(keep) = keep else {
+        f();
+        return 0;
+    };
+    // SAFETY: to the compiler this is a call that returns once. `keep` lies in the thread, which lives while it runs, and is
+    // not in use: guards do not nest. `call` gets what it takes. If `f` is left in its midst its frames are forgotten: nothing
+    // in them is dropped, nothing outside refers to them (no code lends out parts of its stack but to calls of its own), and
+    // what `f` borrowed is whole, because safe code leaves no value in pieces, and code that is not safe does so only with
+    // a lock held or interrupts off, when nobody leaves.
+    unsafe { ochre_guard(call, (&raw mut f).cast(), keep) }
+}
+
+/// The way out of what the running thread does, if there is one and `at` is an address on the thread's own stack. It can be
+/// taken once.
+pub fn take_way_out(at: u64) -> Option<WayOut> {
+    with_current(|t| {
+        let raw = t?.raw();
+        let own = raw.stack.as_ref().is_some_and(|stack| stack.contains(at));
+        let kept = if own { raw.way_out.replace(0) } else { 0 };
+        (kept > at).then_some(WayOut(kept))
+    })
+}
+
+/// Leads out of a [`guard`].
+pub struct WayOut(u64);
+
+impl WayOut {
+    /// Ends the guarded function at once; nothing that its stack holds is dropped. The caller has seen to it that neither locks
+    /// are held nor interrupts masked (but by an exception's entry, which is over now).
+    pub fn leave(self, why: u64) -> ! {
+        // SAFETY: `guard` keeps this stack pointer while its function runs, and its function runs: it clears it on return.
+        unsafe { ochre_leave(self.0, why) }
+    }
 }

@@ -5,13 +5,16 @@
 //! the stub saves the other registers below it and *returns from* `user::enter` with vector and code: traps from user mode
 //! are handled by `user::run`, on its caller's stack. In kernel mode the stub calls [`kernel_trap`] on the current stack.
 //! Debug exceptions have a stack of their own on which user frames are moved on and others passed over ([`debug_trap`]).
-//! Fatal vectors (double fault, NMI, machine check) have stacks of their own and end in a panic.
+//! Fatal vectors (double fault, NMI, machine check) have stacks of their own and end the machine.
 
 use super::cpu::{self, off};
+use super::panic::{Site, Trace, failed};
 use super::{apic, gdt, irq, usercopy, x86};
 use crate::cpu::Event;
+use crate::oops::Cause;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
+use core::fmt;
 
 /// First vector for device interrupts.
 pub const VECTOR_DEVICE: u8 = 0x30;
@@ -335,7 +338,9 @@ extern "C" fn kernel_trap(frame: &mut KernelFrame) {
             return;
         }
     }
-    die(frame)
+    let site = Site { rip: frame.rip, rbp: frame.rbp, rsp: frame.rsp, flags: frame.flags };
+    let cause = if frame.vector == 14 { Cause::Fault } else { Cause::Bug };
+    failed(format_args!("BUG: {frame}"), &site, cause)
 }
 
 /// A debug exception in the kernel: a copy touched memory that its program watches, or such a trap was held back until the
@@ -348,7 +353,7 @@ extern "C" fn debug_trap(frame: &mut KernelFrame) {
 }
 
 extern "C" fn fatal_trap(frame: &mut KernelFrame) -> ! {
-    die(frame)
+    super::panic::fatal(format_args!("{frame}"), Trace::new(frame.rip, frame.rbp))
 }
 
 fn name(vector: u64) -> &'static str {
@@ -366,10 +371,11 @@ fn name(vector: u64) -> &'static str {
     }
 }
 
-/// Ends the VM after an exception in kernel code.
-fn die(f: &KernelFrame) -> ! {
-    super::panic::fatal(
-        format_args!(
+impl fmt::Display for KernelFrame {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let f = self;
+        write!(
+            out,
             "{} {} in the kernel: code {:#x} rip {:#x} rsp {:#x} flags {:#x} cr2 {:#x} cs {:#x} ss {:#x}\n\
              rax {:#x} rbx {:#x} rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x} rbp {:#x}\n\
              r8 {:#x} r9 {:#x} r10 {:#x} r11 {:#x} r12 {:#x} r13 {:#x} r14 {:#x} r15 {:#x}",
@@ -397,10 +403,8 @@ fn die(f: &KernelFrame) -> ! {
             f.r13,
             f.r14,
             f.r15,
-        ),
-        f.rip,
-        f.rbp,
-    )
+        )
+    }
 }
 
 /// Resets the CPU (and with it the VM) by a fault that cannot be delivered.
