@@ -56,7 +56,7 @@ pub struct Request {
 pub fn check(req: &Request, caller_is_init: bool) -> Result<(), Errno> {
     use CloneFlags as F;
     let f = req.flags;
-    let bad = f.contains(F::NEWNS | F::FS)
+    let bad = f.intersects(F::NEWNS | F::EMPTY_MNTNS) && f.contains(F::FS)
         || f.contains(F::NEWUSER | F::FS)
         || (f.contains(F::THREAD) && !f.contains(F::SIGHAND))
         || (f.contains(F::SIGHAND) && !f.contains(F::VM))
@@ -439,6 +439,7 @@ mod tests {
             F::THREAD | F::VM,
             F::SIGHAND,
             F::NEWNS | F::FS,
+            F::EMPTY_MNTNS | F::FS,
             F::SIGHAND | F::VM | F::CLEAR_SIGHAND,
             F::PIDFD | F::DETACHED,
         ] {

@@ -133,8 +133,8 @@ fn receivers(at: &Path) -> Vec<(Arc<Mount>, bool)> {
             if as_slave && p.group != 0 && !groups.iter().any(|g| g.0 == p.group) {
                 groups.push((p.group, true));
             }
-            // Trees of descriptors are left alone.
-            if at.dentry.is_below(m.root()) && !matches!(home_of(m), Home::Descriptor { .. }) {
+            // Trees of descriptors are left alone, and so is what is just being attached.
+            if at.dentry.is_below(m.root()) && matches!(home_of(m), Home::Namespace(_)) {
                 found.push((m.clone(), as_slave));
             }
         }

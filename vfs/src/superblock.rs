@@ -48,6 +48,8 @@ bitflags! {
         const NOSUID = 1 << 21;
         /// Its files can be bind-mounted although no tree shows them (namespaces, pidfds).
         const BINDABLE = 1 << 22;
+        /// Its directories are empty for good: names are not even looked for to be made.
+        const EMPTY = 1 << 24;
         /// It shows less than others of its type, so who may not see those may see it.
         const RESTRICTED = 1 << 23;
     }

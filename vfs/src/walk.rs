@@ -359,7 +359,11 @@ pub(crate) fn lookup_locked(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result
     match dir.inode().lookup(name) {
         Ok(inode) => dir.add_child(name, hash, inode).map(Some),
         Err(Errno::ENOENT) => {
-            if dir.sb().flags().contains(SbFlags::CACHE_NEGATIVE) {
+            let flags = dir.sb().flags();
+            if flags.contains(SbFlags::EMPTY) {
+                return Err(Errno::ENOENT);
+            }
+            if flags.contains(SbFlags::CACHE_NEGATIVE) {
                 dir.add_negative(name, hash);
             }
             Ok(None)

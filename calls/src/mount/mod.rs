@@ -164,8 +164,10 @@ fn source_place(cx: &Cx, source: Option<&[u8]>) -> Result<Path, Errno> {
 /// umount2(2).
 pub fn umount2(cx: &mut Cx, target: UserCStr, flags: u32) -> Result<(), Errno> {
     let flags = UmountFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
-    let place = at::lookup(cx, AT_FDCWD, target, 0, !flags.contains(UmountFlags::NOFOLLOW))?;
+    let mut place = at::lookup(cx, AT_FDCWD, target, 0, !flags.contains(UmountFlags::NOFOLLOW))?;
     may_mount(cx)?;
+    // Also `.` and `/` mean what lies on top there. No other reference to the mount must be left.
+    place = namespace::topmost(&place);
     if !Arc::ptr_eq(&place.dentry, place.mnt.root()) {
         return Err(Errno::EINVAL);
     }

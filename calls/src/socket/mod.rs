@@ -33,7 +33,7 @@ fn socket_file(cx: &Cx, fd: i32) -> Result<Arc<File>, Errno> {
 
 /// The caller as a socket sees it.
 fn net_cx(cx: &Cx) -> NetCx<'_> {
-    NetCx { caller: cx.caller(), fs: cx.fs() }
+    NetCx { caller: cx.caller(), fs: cx.fs(), kernel: false }
 }
 
 /// The flag bits of a type argument; EINVAL for unknown ones.

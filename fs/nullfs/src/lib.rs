@@ -61,7 +61,7 @@ impl FileOps for Root {
 }
 
 fn new_root() -> Arc<dyn Inode> {
-    let sb = SuperBlock::new("nullfs", SbFlags::RDONLY, Box::new(Super));
+    let sb = SuperBlock::new("nullfs", SbFlags::RDONLY | SbFlags::EMPTY, Box::new(Super));
     Arc::new(Root { base: InodeBase::new(&sb, 1, 0o040555, 0, 0, 0) })
 }
 

@@ -46,6 +46,10 @@ impl Configure for Asked {
         options::next_option(text)
     }
     fn create(&mut self, _: Option<&[u8]>, flags: SbFlags, by: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
+        // Layers are used with the rights of who makes the instance, which belongs to who opened the context.
+        if *by.user_ns != by.cred().user_ns {
+            return Err(Errno::EIO);
+        }
         let options = core::mem::take(&mut self.0);
         options.check()?;
         let cred = by.cred();

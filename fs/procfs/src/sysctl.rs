@@ -71,6 +71,7 @@ fn reader() -> Result<Arc<Cred>, Errno> {
 
 static KERNEL: &[Entry] = &[
     fixed!("cap_last_cap", "40"),
+    fixed!("core_modes", "file\npipe\nsocket"),
     Entry::write(
         "core_pattern",
         |out| {

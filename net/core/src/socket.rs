@@ -21,6 +21,8 @@ pub struct NetCx<'a> {
     pub caller: Caller<'a>,
     /// Its directories and umask.
     pub fs: &'a FsContext,
+    /// Names are looked up for the kernel: with all rights, below the root, over no symbolic links (core dumps).
+    pub kernel: bool,
 }
 
 /// Directions of shutdown(2).

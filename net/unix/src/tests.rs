@@ -151,7 +151,7 @@ fn credentials_come_when_asked_for() {
 }
 
 fn with_cx<R>(w: &World, f: impl FnOnce(&NetCx<'_>) -> R) -> R {
-    w.with_caller(|caller| f(&NetCx { caller: *caller, fs: &w.fs }))
+    w.with_caller(|caller| f(&NetCx { caller: *caller, fs: &w.fs, kernel: false }))
 }
 
 fn path(text: &[u8]) -> SockAddr {

@@ -6,6 +6,7 @@ use crate::Cx;
 use abi::Errno;
 use abi::mman::Prot;
 use abi::signal::SigInfo;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{PAGE_SIZE, VirtAddr};
@@ -91,7 +92,7 @@ pub(super) fn write(
     cx: &Cx,
     sink: &mut Sink,
     me: &ThreadNotes,
-    others: &[ThreadNotes],
+    threads: &[Arc<ThreadNotes>],
     info: &SigInfo,
 ) -> Result<(), Errno> {
     let process = cx.process();
@@ -101,7 +102,7 @@ pub(super) fn write(
     notes.status(me);
     notes.process(cx, process, info, &areas);
     notes.extended(me);
-    for other in others.iter().filter(|t| t.is_whole()) {
+    for other in threads.iter().filter(|t| t.tid != me.tid) {
         notes.status(other);
         notes.extended(other);
     }

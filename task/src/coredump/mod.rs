@@ -2,16 +2,17 @@
 //!
 //! The thread that takes a deadly signal with the default action ends its group with [`begin`]. The others, on their way out, leave
 //! their registers here ([`join`]) and wait; when all have, the first writes the core ([`run`]): to a file, or to a program that
-//! `kernel.core_pattern` names. SIGKILL ends a dump under way. The memory is read through the address space, page by page, and
+//! `kernel.core_pattern` names, or to a server on a socket. SIGKILL ends a dump under way. The memory is read through the address space, page by page, and
 //! what was never touched becomes a hole.
 //!
 //! - [`notes`]: threads and process in the notes of an ELF file; [`elf`]: the file itself;
-//! - [`pattern`]: where it goes; [`sink`]: how it gets there.
+//! - [`pattern`]: where it goes; [`sink`]: how it gets there; [`socket`]: what is said to a server.
 
 mod elf;
 mod notes;
 mod pattern;
 mod sink;
+mod socket;
 
 use crate::pidfd::{self, Identity};
 use crate::process::SigState;
@@ -19,7 +20,7 @@ use crate::signal::send;
 use crate::{Cx, Process, Task, helper};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::{RLIM_INFINITY, Resource};
+use abi::resource::Resource;
 use abi::signal::{SigInfo, Signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,6 +29,7 @@ use machine::sync::SpinLock;
 use notes::ThreadNotes;
 use sched::Completion;
 use sink::Sink;
+use socket::{Connection, want};
 use vfs::open::{self, How};
 use vfs::walk::Start;
 use vfs::{Caller, Cred, File, Path, ops};
@@ -35,8 +37,8 @@ use vfs::{Caller, Cred, File, Path, ops};
 /// A dump under way.
 pub struct Core {
     signal: i32,
-    /// What the other threads were doing.
-    threads: SpinLock<Vec<ThreadNotes>>,
+    /// What the threads were doing; the dumping one comes last.
+    threads: SpinLock<Vec<Arc<ThreadNotes>>>,
     finished: Completion,
 }
 
@@ -70,13 +72,18 @@ pub fn pattern() -> Vec<u8> {
     text.get(..len).unwrap_or_default().to_vec()
 }
 
-/// Sets it, cut to its longest; EINVAL for sockets, to which this kernel sends no cores.
+/// Sets it, cut to its longest; EINVAL for a socket that is not named by an absolute path, or from another mount namespace than the first
+/// process's.
 pub fn set_pattern(new: &[u8]) -> Result<(), Errno> {
-    if new.first() == Some(&b'@') {
-        return Err(Errno::EINVAL);
-    }
     let mut text = [0; pattern::MAX_LEN];
     let len = new.len().min(text.len() - 1);
+    if new.first() == Some(&b'@') {
+        let own = crate::current().and_then(|me| me.fs()).ok_or(Errno::EINVAL)?.dirs();
+        let is_first = Arc::ptr_eq(&own.ns, &helper::first_fs()?.dirs().ns);
+        if !is_first || !socket::is_valid(new.get(..len).unwrap_or(new)) {
+            return Err(Errno::EINVAL);
+        }
+    }
     text.iter_mut().zip(new).take(len).for_each(|(to, from)| *to = *from);
     *PATTERN.lock() = (text, len);
     Ok(())
@@ -85,7 +92,11 @@ pub fn set_pattern(new: &[u8]) -> Result<(), Errno> {
 /// Whether a core of `process` would go anywhere.
 pub(crate) fn is_wanted(process: &Process) -> bool {
     let limit = process.limits.soft(Resource::Core);
-    let enough = if PATTERN.lock().0[0] == b'|' { limit != HELPER_LIMIT } else { limit >= MIN_SIZE };
+    let enough = match PATTERN.lock().0[0] {
+        b'|' => limit != HELPER_LIMIT,
+        b'@' => true,
+        _ => limit >= MIN_SIZE,
+    };
     enough && process.dumpable.load(Relaxed) != 0
 }
 
@@ -105,7 +116,7 @@ pub(crate) fn join(cx: &mut Cx) {
     }
     let process = cx.process().clone();
     let Some(core) = process.sig().core.clone() else { return };
-    let notes = notes::of_thread(cx, core.signal);
+    let notes = Arc::new(notes::of_thread(cx, core.signal));
     {
         let mut threads = core.threads.lock();
         if threads.try_reserve(1).is_ok() {
@@ -132,15 +143,18 @@ pub(crate) fn run(cx: &mut Cx, core: &Arc<Core>, info: &SigInfo) -> i32 {
     if let Some(thread) = cx.task.thread() {
         thread.set_interrupted(false);
     }
-    let me = notes::of_thread(cx, core.signal);
-    let at = (me.tid, me.ip, me.sp);
+    let me = Arc::new(notes::of_thread(cx, core.signal));
     let others = process.stop_wait.wait_killable(|| {
         let state = process.sig();
         (core.threads.lock().len() + 1 >= state.ordinary_threads()).then_some(())
     });
-    // The dumping thread shows its place too, from a record of its own.
-    core.threads.lock().push(notes::place(at));
-    let dumped = others.is_ok() && write(cx, core, &me, info).is_ok();
+    {
+        let mut threads = core.threads.lock();
+        if threads.try_reserve(1).is_ok() {
+            threads.push(me.clone());
+        }
+    }
+    let dumped = others.is_ok() && write(cx, core, &me, info).unwrap_or(false);
     if dumped {
         process.dumped(info, process.dumpable.load(Relaxed) == DUMPABLE_ROOT);
     }
@@ -156,28 +170,56 @@ pub(crate) fn run(cx: &mut Cx, core: &Arc<Core>, info: &SigInfo) -> i32 {
     status
 }
 
-fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<(), Errno> {
+/// Whether there is a core now.
+fn write(cx: &mut Cx, core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<bool, Errno> {
     let pattern = pattern();
-    let (mut sink, helper) = match pattern.split_first() {
+    match pattern.split_first() {
+        Some((b'@', rest)) => to_server(cx, rest, core, me, info),
         Some((b'|', command)) => {
             let (sink, helper) = to_helper(cx, command, core, info)?;
-            (sink, Some(helper))
+            write_elf(cx, sink, core, me, info);
+            if PIPE_LIMIT.load(Relaxed) > 0 {
+                // It may look at the process until it ends. Killed while waiting: the core is written all the same.
+                let _ = helper.stop_wait.wait_killable(|| helper.sig().threads.is_empty().then_some(()));
+            }
+            PIPES.fetch_sub(1, Relaxed);
+            Ok(true)
         }
-        _ => (to_file(cx, &pattern, core)?, None),
-    };
-    let threads = core.threads.lock().drain(..).collect::<Vec<_>>();
-    // What was written counts, also when limits or the reader left no room for more.
-    let _ = elf::write(cx, &mut sink, me, &threads, info);
-    core.threads.lock().extend(threads);
-    drop(sink);
-    if let Some(helper) = helper {
-        if PIPE_LIMIT.load(Relaxed) > 0 {
-            // It may look at the process until it ends. Killed while waiting: the core is written all the same.
-            let _ = helper.stop_wait.wait_killable(|| helper.sig().threads.is_empty().then_some(()));
+        _ => {
+            let sink = to_file(cx, &pattern, core)?;
+            write_elf(cx, sink, core, me, info);
+            Ok(true)
         }
-        PIPES.fetch_sub(1, Relaxed);
     }
-    Ok(())
+}
+
+/// What was written counts, also when limits or the reader left no room for more.
+fn write_elf(cx: &mut Cx, mut sink: Sink, core: &Core, me: &ThreadNotes, info: &SigInfo) {
+    // They stay, for /proc to show while the core is read.
+    let threads = core.threads.lock().clone();
+    let _ = elf::write(cx, &mut sink, me, &threads, info);
+}
+
+/// Hands it to the server that listens at `path`, which after another `@` is asked what it wants.
+fn to_server(cx: &mut Cx, path: &[u8], core: &Core, me: &ThreadNotes, info: &SigInfo) -> Result<bool, Errno> {
+    let asked = path.strip_prefix(b"@");
+    // What it asks about the dump by the pidfd of the other end it finds there already.
+    let _identity = Identity::of_process(cx.process()).map_err(|_| Errno::ESRCH)?;
+    cx.process().dumped(info, cx.process().dumpable.load(Relaxed) == DUMPABLE_ROOT);
+    let server = Connection::open(cx, asked.unwrap_or(path))?;
+    let wait = if PIPE_LIMIT.load(Relaxed) > 0 { want::WAIT } else { 0 };
+    let mask = if asked.is_some() { server.ask()? } else { want::KERNEL | wait };
+    if mask & want::REJECT != 0 {
+        return Ok(false);
+    }
+    if mask & want::KERNEL != 0 {
+        write_elf(cx, Sink::socket(server.clone()), core, me, info);
+    }
+    server.finish();
+    if mask & want::WAIT != 0 {
+        server.wait();
+    }
+    Ok(true)
 }
 
 /// Calls `f` with what the pattern's specifiers stand for.
@@ -234,7 +276,7 @@ fn to_file(cx: &Cx, pattern: &[u8], core: &Core) -> Result<Sink, Errno> {
         create(&dirs.root, &dirs.cwd, cx.cred(), &cx.caller())?
     };
     let limits = &process.limits;
-    Ok(Sink::new(file, true, limits.soft(Resource::Core), limits.soft(Resource::Fsize)))
+    Ok(Sink::file(file, limits.soft(Resource::Core), limits.soft(Resource::Fsize)))
 }
 
 /// Starts the program of the pattern with the reading end of a pipe as its standard input.
@@ -268,7 +310,7 @@ fn to_helper(cx: &Cx, command: &[u8], core: &Core, info: &SigInfo) -> Result<(Si
         }
     }
     match helper::spawn(argv, files) {
-        Ok(helper) => Ok((Sink::new(writer, false, RLIM_INFINITY, RLIM_INFINITY), helper)),
+        Ok(helper) => Ok((Sink::pipe(writer), helper)),
         Err(e) => {
             PIPES.fetch_sub(1, Relaxed);
             Err(e)

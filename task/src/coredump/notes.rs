@@ -59,25 +59,13 @@ const _: () = assert!(size_of::<PrStatus>() == 336 && size_of::<PrPsInfo>() == 1
 
 /// What one thread adds to a core file.
 pub(crate) struct ThreadNotes {
-    /// Its number, for /proc.
+    /// Its number, and where it is, for /proc.
     pub tid: i32,
     pub ip: u64,
     pub sp: u64,
     status: PrStatus,
     fp: Vec<u8>,
     xstate: Vec<u8>,
-}
-
-/// A record of where a thread is, for /proc alone.
-pub(super) fn place((tid, ip, sp): (i32, u64, u64)) -> ThreadNotes {
-    ThreadNotes { tid, ip, sp, status: PrStatus::new_zeroed(), fp: Vec::new(), xstate: Vec::new() }
-}
-
-impl ThreadNotes {
-    /// It is a thread's contribution to the core.
-    pub fn is_whole(&self) -> bool {
-        self.status.fpvalid != 0
-    }
 }
 
 fn timeval(ns: u64) -> [u64; 2] {

@@ -1,29 +1,63 @@
-//! Where the bytes of a core go: a file, in which zeroes become holes, or a pipe.
+//! Where the bytes of a core go: a file, in which zeroes become holes, a pipe or a socket.
 
+use super::socket::Connection;
 use abi::Errno;
+use abi::resource::RLIM_INFINITY;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use machine::PAGE_SIZE;
 use mm::Src;
 use vfs::File;
 
+/// What takes the bytes.
+enum Out {
+    /// Can be written anywhere.
+    File(Arc<File>),
+    Pipe(Arc<File>),
+    Socket(Arc<Connection>),
+}
+
 /// A place for a core.
 pub(crate) struct Sink {
-    file: Arc<File>,
-    /// A file can be written anywhere.
-    seekable: bool,
+    out: Out,
     at: u64,
     /// RLIMIT_CORE and RLIMIT_FSIZE.
     limit: u64,
     file_limit: u64,
     /// The last bytes were left out.
     hole: bool,
+    /// What a stream has not been given yet: it gets whole pages, so that a reader that stores them page by page stores pages.
+    pending: Vec<u8>,
 }
 
-const ZEROES: [u8; 512] = [0; 512];
+static ZEROES: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 
 impl Sink {
     /// Writes to `file`, at most `limit` bytes.
-    pub fn new(file: Arc<File>, seekable: bool, limit: u64, file_limit: u64) -> Sink {
-        Sink { file, seekable, at: 0, limit, file_limit, hole: false }
+    pub fn file(file: Arc<File>, limit: u64, file_limit: u64) -> Sink {
+        Sink { out: Out::File(file), at: 0, limit, file_limit, hole: false, pending: Vec::new() }
+    }
+    /// Writes to a pipe.
+    pub fn pipe(file: Arc<File>) -> Sink {
+        Sink {
+            out: Out::Pipe(file),
+            at: 0,
+            limit: RLIM_INFINITY,
+            file_limit: RLIM_INFINITY,
+            hole: false,
+            pending: Vec::new(),
+        }
+    }
+    /// Sends.
+    pub fn socket(connection: Arc<Connection>) -> Sink {
+        Sink {
+            out: Out::Socket(connection),
+            at: 0,
+            limit: RLIM_INFINITY,
+            file_limit: RLIM_INFINITY,
+            hole: false,
+            pending: Vec::new(),
+        }
     }
     /// Bytes so far.
     pub fn at(&self) -> u64 {
@@ -34,24 +68,43 @@ impl Sink {
         if bytes.len() as u64 > self.limit.saturating_sub(self.at) {
             return Err(Errno::EFBIG);
         }
+        self.at += bytes.len() as u64;
+        self.hole = false;
+        match &self.out {
+            Out::File(file) => self.give(bytes, |src, at| file.pwrite(src, at, self.file_limit)),
+            _ if self.pending.is_empty() && bytes.len().is_multiple_of(PAGE_SIZE) => self.stream(bytes),
+            _ => {
+                self.pending.try_reserve(bytes.len()).map_err(|_| Errno::ENOMEM)?;
+                self.pending.extend_from_slice(bytes);
+                let whole = self.pending.len() / PAGE_SIZE * PAGE_SIZE;
+                let rest = self.pending.split_off(whole);
+                let pages = core::mem::replace(&mut self.pending, rest);
+                self.stream(&pages)
+            }
+        }
+    }
+    /// Gives all of `bytes`, which end where the core ends now, to `put`.
+    fn give(&self, bytes: &[u8], mut put: impl FnMut(&mut Src<'_>, u64) -> Result<usize, Errno>) -> Result<(), Errno> {
         let mut src = Src::kernel(bytes);
         while src.remaining() > 0 {
-            let n = if self.seekable {
-                self.file.pwrite(&mut src, self.at, self.file_limit)?
-            } else {
-                self.file.write(&mut src, u64::MAX)?
-            };
-            if n == 0 {
+            let at = self.at.saturating_sub(src.remaining() as u64);
+            if put(&mut src, at)? == 0 {
                 return Err(Errno::EIO);
             }
-            self.at += n as u64;
         }
-        self.hole = false;
         Ok(())
+    }
+    /// Sends to what has no positions.
+    fn stream(&self, bytes: &[u8]) -> Result<(), Errno> {
+        match &self.out {
+            Out::File(_) => Ok(()),
+            Out::Pipe(file) => self.give(bytes, |src, _| file.write(src, u64::MAX)),
+            Out::Socket(connection) => self.give(bytes, |src, _| connection.send(src)),
+        }
     }
     /// Goes on `len` bytes further, over zeroes.
     pub fn skip(&mut self, len: u64) -> Result<(), Errno> {
-        if self.seekable {
+        if let Out::File(_) = self.out {
             self.at += len;
             self.hole |= len > 0;
             return Ok(());
@@ -64,8 +117,10 @@ impl Sink {
         }
         Ok(())
     }
-    /// A file that ends in a hole gets its size.
+    /// A stream gets the rest, a file that ends in a hole its size.
     pub fn finish(&mut self) -> Result<(), Errno> {
+        let rest = core::mem::take(&mut self.pending);
+        self.stream(&rest)?;
         if !self.hole || self.at == 0 {
             return Ok(());
         }

@@ -25,7 +25,7 @@ fn place_for(at: &Path, beneath: bool) -> Result<Path, Errno> {
 }
 
 /// The root of the topmost mount over `at`, or `at` itself.
-pub(super) fn topmost(at: &Path) -> Path {
+pub fn topmost(at: &Path) -> Path {
     let mut at = at.clone();
     while let Some(over) = at.mnt.child_at(&at.dentry) {
         at = Path::root_of(&over);

@@ -14,7 +14,7 @@ mod detached;
 pub(crate) mod unmount;
 pub(crate) mod visible;
 
-pub use attach::{attach, bind, move_mount};
+pub use attach::{attach, bind, move_mount, topmost};
 pub use change::{Attributes, change_flags, change_propagation, may_change_flags, set_attributes, set_group};
 pub use detached::{Source, namespace_of, open_copy, open_mount, private_copy};
 pub use unmount::{pivot_root, reachable, umount};
