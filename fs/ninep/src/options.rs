@@ -161,7 +161,7 @@ fn cache(value: &[u8]) -> Result<Cache, Errno> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use vfs::UserNamespace;
     use vfs::config::{Given, Log, param};
