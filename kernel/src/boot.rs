@@ -70,8 +70,10 @@ fn start(options: &Options) -> Result<(), Errno> {
     machine::cpu::start_others(sched::run_cpu);
     let argv = vec![options.init.as_bytes().to_vec()];
     let envp: Vec<Vec<u8>> = vec![b"HOME=/".to_vec(), b"TERM=linux".to_vec()];
-    task::kthread::start(booter.fs())?;
-    task::init::spawn_init(options.init.as_bytes().to_vec(), argv, envp, booter.fs().clone(), open_console, no_init)
+    let kthreadd = task::kthread::make(booter.fs())?;
+    task::init::spawn_init(options.init.as_bytes().to_vec(), argv, envp, booter.fs().clone(), open_console, no_init)?;
+    kthreadd.start();
+    Ok(())
 }
 
 fn register_file_systems() {

@@ -32,8 +32,9 @@ struct Common {
     user: Arc<UserCounts>,
 }
 
-/// Starts `kthreadd`, before the first process could take its number. `fs` has the directories that kernel threads show.
-pub fn start(fs: &Arc<FsContext>) -> Result<(), Errno> {
+/// Makes `kthreadd`, before the first process could take its number. `fs` has the directories that kernel threads show. The thread is
+/// to be started once there is a first process: it gives out the next free numbers.
+pub fn make(fs: &Arc<FsContext>) -> Result<Arc<Thread>, Errno> {
     let cred = Cred::root();
     let user = UserCounts::of(&cred);
     let ns = NsProxy::first().clone();
@@ -48,8 +49,7 @@ pub fn start(fs: &Arc<FsContext>) -> Result<(), Errno> {
     };
     enter(&common, &number, &thread, None);
     COMMON.lock().replace(common);
-    thread.start();
-    Ok(())
+    Ok(thread)
 }
 
 /// Taken by `kthreadd` when it begins.
