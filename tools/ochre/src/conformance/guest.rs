@@ -118,19 +118,22 @@ fn with_own_root(script: &Path, smp: u32, oracle: bool) -> Result<Command> {
     Ok(command)
 }
 
-/// The runner's work as a script, for modules of CPython's test suite.
+/// The runner's work as a script, for modules of CPython's test suite and for programs of this machine.
 fn script_of(suite: &Suite, plan: &[Program]) -> String {
-    let outcomes = workspace::root().join("tests/conformance/outcomes.py");
+    let recipes = workspace::root().join("tests/conformance");
+    let runner = match &suite.script {
+        Some(file) => format!("bash '{}' ", recipes.join(file).display()),
+        None => format!("/usr/bin/python3.11 '{}' test.", recipes.join("outcomes.py").display()),
+    };
     let mut script = String::from("echo @@BOOT\n");
     for Program { command, label } in plan {
         script += &format!(
             "echo; echo '@@START {suite} {label}'; export HOME=/tmp/{label}; mkdir -p $HOME; cd $HOME\n\
-             timeout {limit} /usr/bin/python3.11 '{outcomes}' test.{command} </dev/null\n\
+             timeout {limit} {runner}{command} </dev/null\n\
              status=$?; [ $status = 124 ] && end=timeout || end=exit=$status\n\
              echo; echo \"@@END $end\"; cd /; rm -rf $HOME\n",
             suite = suite.name,
             limit = suite.limit.as_secs(),
-            outcomes = outcomes.display(),
         );
     }
     script + "echo @@DONE\n"

@@ -68,8 +68,11 @@ pub fn run(options: &Options) -> Result<Tally> {
     if chosen.iter().any(|s| s.modules.is_empty()) {
         programs::ensure()?;
     }
-    if chosen.iter().any(|s| !s.modules.is_empty()) {
+    if chosen.iter().any(|s| !s.modules.is_empty() && s.script.is_none()) {
         programs::ensure_python()?;
+    }
+    if chosen.iter().any(|s| s.script.is_some()) {
+        programs::ensure_tools()?;
     }
     qemu::ensure()?;
     image::ensure(!options.oracle)?;

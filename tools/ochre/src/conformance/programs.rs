@@ -19,6 +19,18 @@ const PACKAGES: &str = "build-essential,gcc-multilib,libc6-dev-i386,libcap-dev,l
 /// Where Debian puts CPython's test suite.
 const PYTHON_TESTS: &str = "/usr/lib/python3.11/test/test_asyncio";
 
+/// What `tests/conformance/tools.sh` needs, and the packages that have it.
+const TOOLS: [(&str, &str); 8] = [
+    ("stress-ng", "stress-ng"),
+    ("cyclictest", "rt-tests"),
+    ("tmux", "tmux"),
+    ("htop", "htop"),
+    ("strace", "strace"),
+    ("gdb", "gdb"),
+    ("gcc", "gcc"),
+    ("python3", "python3"),
+];
+
 fn root() -> PathBuf {
     workspace::state().join("conformance/root")
 }
@@ -84,6 +96,16 @@ pub fn ensure_python() -> Result<()> {
         return fail(format!("CPython's test suite is missing: no {PYTHON_TESTS}"));
     };
     apt::install("CPython's test suite", &["python3.11", "libpython3.11-testsuite"], &Lists::of_suite(&release, true)?)
+}
+
+/// Makes sure of the programs that `tools.sh` runs, the release's own.
+pub fn ensure_tools() -> Result<()> {
+    let missing: Vec<&str> = TOOLS.iter().filter(|(name, _)| qemu::in_path(name).is_none()).map(|(_, p)| *p).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(release) = apt::codename() else { return fail(format!("missing: {}", missing.join(", "))) };
+    apt::install("a program of the suites tools and stress", &missing, &Lists::of_suite(&release, true)?)
 }
 
 fn make_root(lists: &Lists) -> Result<()> {

@@ -24,8 +24,10 @@ pub struct Suite {
     pub skip: Vec<String>,
     /// Command lines its makefile does not list.
     pub add: Vec<String>,
-    /// Modules of CPython's test suite: there is no directory then.
+    /// Modules of CPython's test suite, or the arguments of `script`: there is no directory then.
     pub modules: Vec<String>,
+    /// A script of `tests/conformance` that runs one module, where that is not CPython's.
+    pub script: Option<String>,
 }
 
 /// A program of a suite with its arguments.
@@ -99,6 +101,7 @@ fn one(line: &str) -> Result<Suite> {
             None if word == "fast" => suite.fast = true,
             Some(("limit", seconds)) => suite.limit = Duration::from_secs(seconds.parse().context(line)?),
             Some(("skip", names)) => suite.skip = names.split(',').map(str::to_owned).collect(),
+            Some(("script", file)) => suite.script = Some(file.to_owned()),
             Some(("modules", names)) => suite.modules = names.split(',').map(str::to_owned).collect(),
             Some(("add", command)) => suite.add.push(command.replace('+', " ")),
             _ => return fail(format!("suites.list: {word}: unknown word")),
