@@ -1,14 +1,16 @@
 //! File-descriptor tables (close(2), dup(2), fcntl(2), close_range(2)).
 //!
-//! A table maps small numbers to open files. A lookup takes the table's spin lock for a bounds check and a reference; closing takes
+//! A table maps numbers to open files ([`slots`]). A lookup takes the table's spin lock for a bounds check and a reference; closing takes
 //! the entry out under the lock and lets go of the file after it, since releasing may sleep.
 
 use crate::file::File;
 use abi::Errno;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use machine::sync::SpinLock;
+use slots::Slots;
+
+mod slots;
 
 /// Bounds of `fs.nr_open`.
 const NR_OPEN_MIN: u32 = 64;
@@ -30,105 +32,23 @@ pub fn set_nr_open(most: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-#[derive(Default)]
-struct Table {
-    files: Vec<Option<Arc<File>>>,
-    /// One bit a descriptor: close on exec.
-    cloexec: Vec<u64>,
-    /// No descriptor below this is free.
-    next: u32,
-}
-
 /// The descriptors of a process (or of several that share them).
 pub struct FdTable {
-    table: SpinLock<Table>,
+    table: SpinLock<Slots>,
     /// Owner of POSIX record locks: differs between tables.
     id: u64,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-impl Table {
-    #[inline]
-    fn get(&self, fd: i32) -> Option<&Arc<File>> {
-        self.files.get(fd as usize)?.as_ref()
-    }
-    fn set_cloexec(&mut self, fd: u32, on: bool) {
-        if let Some(word) = self.cloexec.get_mut(fd as usize / 64) {
-            let bit = 1 << (fd % 64);
-            *word = if on { *word | bit } else { *word & !bit };
-        }
-    }
-    fn is_cloexec(&self, fd: u32) -> bool {
-        self.cloexec.get(fd as usize / 64).is_some_and(|w| w >> (fd % 64) & 1 != 0)
-    }
-    /// Makes room for descriptor `fd`.
-    fn grow(&mut self, fd: u32) -> Result<(), Errno> {
-        let want = fd as usize + 1;
-        if want <= self.files.len() {
-            return Ok(());
-        }
-        if fd >= nr_open() {
-            return Err(Errno::EMFILE);
-        }
-        let len = want.next_multiple_of(64);
-        let oom = |_| Errno::ENOMEM;
-        self.files.try_reserve(len - self.files.len()).map_err(oom)?;
-        self.cloexec.try_reserve(len / 64 - self.cloexec.len()).map_err(oom)?;
-        self.files.resize_with(len, || None);
-        self.cloexec.resize(len / 64, 0);
-        Ok(())
-    }
-    /// The lowest free descriptor from `min` on; EMFILE at `limit`.
-    fn find_free(&self, min: u32, limit: u32) -> Result<u32, Errno> {
-        let from = min.max(self.next) as usize;
-        let free = match self.files.get(from..) {
-            Some(rest) => from + rest.iter().position(Option::is_none).unwrap_or(rest.len()),
-            None => from,
-        };
-        let limit = limit.min(nr_open());
-        u32::try_from(free).ok().filter(|&fd| fd < limit).ok_or(Errno::EMFILE)
-    }
-    fn put(&mut self, fd: u32, file: Arc<File>, cloexec: bool) -> Option<Arc<File>> {
-        self.set_cloexec(fd, cloexec);
-        if fd == self.next {
-            self.next = fd + 1;
-        }
-        file.opened();
-        self.files.get_mut(fd as usize)?.replace(file)
-    }
-    fn take(&mut self, fd: u32) -> Option<Arc<File>> {
-        let file = self.files.get_mut(fd as usize)?.take()?;
-        self.next = self.next.min(fd);
-        self.set_cloexec(fd, false);
-        Some(file)
-    }
-}
-
 impl FdTable {
     /// An empty table.
     pub fn new() -> Arc<FdTable> {
-        Arc::new(FdTable { table: SpinLock::new(Table::default()), id: NEXT_ID.fetch_add(1, Ordering::Relaxed) })
+        Arc::new(FdTable { table: SpinLock::new(Slots::default()), id: NEXT_ID.fetch_add(1, Ordering::Relaxed) })
     }
     /// A copy for a child (fork without CLONE_FILES).
     pub fn fork(&self) -> Result<Arc<FdTable>, Errno> {
-        let table = self.table.lock();
-        let oom = |_| Errno::ENOMEM;
-        let used = table.files.iter().rposition(Option::is_some).map_or(0, |i| i + 1).next_multiple_of(64);
-        if used > nr_open() as usize {
-            return Err(Errno::EMFILE);
-        }
-        let (mut files, mut cloexec) = (Vec::new(), Vec::new());
-        files.try_reserve(used).map_err(oom)?;
-        cloexec.try_reserve(used / 64).map_err(oom)?;
-        for file in table.files.iter().take(used) {
-            if let Some(f) = file {
-                f.opened();
-            }
-            files.push(file.clone());
-        }
-        cloexec.extend_from_slice(table.cloexec.get(..files.len() / 64).unwrap_or_default());
-        let copy = Table { files, cloexec, next: table.next };
+        let copy = self.table.lock().copy()?;
         Ok(Arc::new(FdTable { table: SpinLock::new(copy), id: NEXT_ID.fetch_add(1, Ordering::Relaxed) }))
     }
     /// Identity of the table as the owner of POSIX record locks.
@@ -202,38 +122,39 @@ impl FdTable {
     }
     /// close_range(2): closes, or marks close-on-exec, the descriptors `first..=last`.
     pub fn close_range(&self, first: u32, last: u32, only_mark: bool) {
-        let end = (self.table.lock().files.len() as u32).min(last.saturating_add(1));
-        for fd in first..end {
-            if only_mark {
+        let mut fd = first;
+        while fd <= last {
+            let file = {
                 let mut table = self.table.lock();
-                if table.get(fd as i32).is_some() {
-                    table.set_cloexec(fd, true);
+                let Some(open) = table.next_open(fd).map(|(open, _)| open).filter(|open| *open <= last) else { return };
+                fd = open.saturating_add(1);
+                if only_mark {
+                    table.set_cloexec(open, true);
+                    continue;
                 }
-            } else {
-                let file = self.table.lock().take(fd);
-                if let Some(file) = file {
-                    let _ = file.closed(self.id);
-                }
+                table.take(open)
+            };
+            if let Some(file) = file {
+                let _ = file.closed(self.id);
             }
         }
     }
     /// exec: closes the descriptors marked for it.
     pub fn close_on_exec(&self) {
-        let mut word = 0;
+        let mut fd = 0;
         loop {
-            let fd = {
-                let table = self.table.lock();
-                let Some(&bits) = table.cloexec.get(word) else { return };
-                if bits == 0 {
-                    word += 1;
-                    continue;
+            let file = {
+                let mut table = self.table.lock();
+                let Some(marked) = table.next_cloexec(fd) else { return };
+                fd = marked + 1;
+                let file = table.take(marked);
+                if file.is_none() {
+                    table.set_cloexec(marked, false);
                 }
-                word as u32 * 64 + bits.trailing_zeros()
+                file
             };
-            let file = self.table.lock().take(fd);
-            match file {
-                Some(file) => drop(file.closed(self.id)),
-                None => self.table.lock().set_cloexec(fd, false),
+            if let Some(file) = file {
+                let _ = file.closed(self.id);
             }
         }
     }
@@ -244,13 +165,11 @@ impl FdTable {
     /// The lowest open descriptor from `from` on (for /proc/PID/fd).
     pub fn next_open(&self, from: u32) -> Option<(u32, Arc<File>)> {
         let table = self.table.lock();
-        let rest = table.files.get(from as usize..)?;
-        let at = rest.iter().position(Option::is_some)?;
-        Some((from + at as u32, rest.get(at)?.clone()?))
+        table.next_open(from).map(|(fd, file)| (fd, file.clone()))
     }
     /// Number of slots, as `FDSize` of /proc/PID/status shows it.
     pub fn slots(&self) -> usize {
-        self.table.lock().files.len().max(64)
+        self.table.lock().len().max(64)
     }
 }
 
