@@ -9,6 +9,7 @@ pub mod fcntl;
 pub mod futex;
 pub mod inotify;
 pub mod ipc;
+pub mod kcmp;
 pub mod mman;
 pub mod mount;
 pub mod personality;

@@ -17,6 +17,7 @@ pub mod handle;
 pub mod inotify;
 pub mod io;
 pub mod ipc;
+pub mod kcmp;
 mod lock;
 pub mod mem;
 pub mod misc;

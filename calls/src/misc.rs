@@ -2,11 +2,9 @@
 
 use abi::Errno;
 use abi::signal::Signal;
-use alloc::sync::Arc;
 use machine::{PAGE_SIZE, VirtAddr, power};
 use mm::io::Dst;
 use mm::{UserCStr, UserPtr};
-use task::access::{Creds, Mode, may_access};
 use task::ns::uts::{self, UtsName};
 use task::{Cx, tree};
 use vfs::Cap;
@@ -174,42 +172,4 @@ pub fn rseq_slice_yield(cx: &mut Cx) -> Result<i32, Errno> {
 /// rseq(2)
 pub fn rseq(cx: &mut Cx, area: VirtAddr, len: u32, flags: u32, signature: u32) -> Result<(), Errno> {
     task::rseq::register(cx, area.0, len, flags, signature)
-}
-
-/// kcmp(2)
-pub fn kcmp(cx: &mut Cx, pid1: i32, pid2: i32, kind: i32, fd1: u64, fd2: u64) -> Result<i32, Errno> {
-    const FILE: i32 = 0;
-    const VM: i32 = 1;
-    const FILES: i32 = 2;
-    const FS: i32 = 3;
-    const SIGHAND: i32 = 4;
-    let (one, two) = (cx.find_task(pid1).ok_or(Errno::ESRCH)?, cx.find_task(pid2).ok_or(Errno::ESRCH)?);
-    may_access(cx, &one, Mode::Read, Creds::Real)?;
-    may_access(cx, &two, Mode::Read, Creds::Real)?;
-    let both = || Some((one.handles()?, two.handles()?));
-    let (a, b) = both().ok_or(Errno::ESRCH)?;
-    fn order<T: ?Sized>(a: &Arc<T>, b: &Arc<T>) -> i32 {
-        let address = |x: &Arc<T>| Arc::as_ptr(x).cast::<u8>().addr();
-        match address(a).cmp(&address(b)) {
-            core::cmp::Ordering::Equal => 0,
-            core::cmp::Ordering::Less => 1,
-            core::cmp::Ordering::Greater => 2,
-        }
-    }
-    match kind {
-        FILE => {
-            let fd = |n: u64| i32::try_from(n).map_err(|_| Errno::EBADF);
-            Ok(order(&a.files.get_any(fd(fd1)?)?, &b.files.get_any(fd(fd2)?)?))
-        }
-        VM => Ok(order(&a.mm, &b.mm)),
-        FILES => Ok(order(&a.files, &b.files)),
-        FS => Ok(order(&a.fs, &b.fs)),
-        SIGHAND => {
-            // One lock after the other: both may be the same.
-            let actions = |task: &Arc<task::Task>| task.process().sig().hand.clone();
-            Ok(order(&actions(&one), &actions(&two)))
-        }
-        5..=7 => Err(Errno::EOPNOTSUPP),
-        _ => Err(Errno::EINVAL),
-    }
 }

@@ -46,6 +46,7 @@ pub fn unshare(cx: &mut Cx, flags: u64) -> Result<(), Errno> {
     }
     if f.contains(F::SYSVSEM) {
         cx.sysv.leave_undo();
+        cx.show_undo();
     }
     if let Some(ns) = ns {
         cx.set_ns(ns);

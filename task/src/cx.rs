@@ -93,6 +93,10 @@ impl Cx {
     pub fn process(&self) -> &Arc<Process> {
         self.task.process()
     }
+    /// Lets others know of the list of semaphore operations, after it has come or gone.
+    pub fn show_undo(&self) {
+        self.task.undo_list.store(self.sysv.undo_address(), core::sync::atomic::Ordering::Relaxed);
+    }
     /// Who asks, for path walk and devices.
     #[inline]
     pub fn caller(&self) -> Caller<'_> {

@@ -221,7 +221,11 @@ fn build(
     if !f.contains(F::VM) {
         rseq::inherit(&mut child, cx);
     }
-    child.sysv = cx.sysv.fork(f.contains(F::SYSVSEM));
+    if f.contains(F::SYSVSEM) {
+        child.sysv = cx.sysv.share();
+        cx.show_undo();
+        child.show_undo();
+    }
     let set_tid = if f.contains(F::CHILD_SETTID) { req.child_tid } else { 0 };
     let pidfd = tell_parent(cx, req, number.nr_in(cx.task.pid_ns()), &task)?;
     let name = core::str::from_utf8(&comm).unwrap_or_default().trim_end_matches('\0');

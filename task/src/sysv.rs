@@ -17,9 +17,13 @@ impl Sysv {
     pub fn undo(&mut self) -> Arc<UndoList> {
         self.undo.get_or_insert_with(UndoList::new).clone()
     }
-    /// What a child has: with CLONE_SYSVSEM (`shares`) the parent's list.
-    pub(crate) fn fork(&mut self, shares: bool) -> Sysv {
-        Sysv { undo: shares.then(|| self.undo()), owner: None }
+    /// Where the list is, 0 for nowhere: what kcmp(2) knows it by.
+    pub fn undo_address(&self) -> usize {
+        self.undo.as_ref().map_or(0, |list| Arc::as_ptr(list).addr())
+    }
+    /// What a child has with CLONE_SYSVSEM: the parent's list.
+    pub(crate) fn share(&mut self) -> Sysv {
+        Sysv { undo: Some(self.undo()), owner: None }
     }
     /// Leaves the list; the last one to leave takes the operations back (unshare(2), setns(2)).
     pub fn leave_undo(&mut self) {

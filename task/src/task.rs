@@ -10,7 +10,7 @@ use abi::signal::SigSet;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use machine::sync::{Once, SpinLock};
 use mm::Mm;
 use sched::{Completion, Thread, ThreadExt};
@@ -88,6 +88,8 @@ pub struct Task {
     pub personality: AtomicU32,
     /// Slack of timeouts in ns (PR_SET_TIMERSLACK).
     pub timer_slack_ns: AtomicU64,
+    /// What its list of semaphore operations to take back is known by (kcmp(2)), 0 without one.
+    pub undo_list: AtomicUsize,
     /// Faults answered without and with I/O.
     pub faults: [AtomicU64; 2],
     /// What there is to do when it is switched to ([`on_switch`]).
@@ -150,6 +152,7 @@ impl Task {
             pdeath_signal: AtomicI32::new(0),
             personality: AtomicU32::new(0),
             timer_slack_ns: AtomicU64::new(DEFAULT_TIMER_SLACK_NS),
+            undo_list: AtomicUsize::new(0),
             faults: [const { AtomicU64::new(0) }; 2],
             on_switch: Work::new(),
             awaited: AtomicU64::new(0),

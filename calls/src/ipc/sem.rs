@@ -57,6 +57,7 @@ fn operate(cx: &mut Cx, id: i32, ops: UserPtr<Sembuf>, count: u32, timeout: Opti
     let mut sysv = core::mem::take(&mut cx.sysv);
     let result = sem::operate(namespace(cx), who(cx), id, list, deadline, || sysv.undo());
     cx.sysv = sysv;
+    cx.show_undo();
     result
 }
 

@@ -122,6 +122,13 @@ impl Epoll {
         Ok(())
     }
 
+    /// The file watched under a number: the first of those that were given by it, or with `skip` a further one (kcmp(2)).
+    pub fn watched(&self, fd: u32, skip: u32) -> Option<Arc<File>> {
+        let fd = i32::try_from(fd).ok()?;
+        let items = self.items.lock();
+        items.range((fd, 0)..=(fd, usize::MAX)).filter_map(|(_, item)| item.file()).nth(skip as usize)
+    }
+
     fn modify(&self, fd: i32, file: &Arc<File>, event: EpollEvent) -> Result<(), Errno> {
         let items = self.items.lock();
         let item = items.get(&key_of(fd, file)).ok_or(Errno::ENOENT)?;

@@ -165,6 +165,7 @@ pub fn setns(cx: &mut Cx, fd: i32, flags: i32) -> Result<(), Errno> {
     }
     if !Arc::ptr_eq(&plan.ns.ipc, &cx.ns().ipc) {
         cx.sysv.leave_undo();
+        cx.show_undo();
     }
     cx.set_ns(Arc::new(plan.ns));
     Ok(())
