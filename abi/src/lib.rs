@@ -28,5 +28,6 @@ pub mod timex;
 pub mod tty;
 pub mod uio;
 pub mod wait;
+pub mod x86;
 
 pub use errno::Errno;

@@ -14,6 +14,7 @@ pub const PR_SET_SECCOMP: i32 = 22;
 pub const PR_CAPBSET_READ: i32 = 23;
 pub const PR_CAPBSET_DROP: i32 = 24;
 pub const PR_GET_TSC: i32 = 25;
+pub const PR_SET_TSC: i32 = 26;
 pub const PR_GET_SECUREBITS: i32 = 27;
 pub const PR_SET_SECUREBITS: i32 = 28;
 pub const PR_SET_TIMERSLACK: i32 = 29;
@@ -74,6 +75,14 @@ pub const PR_SYS_DISPATCH_EXCLUSIVE_ON: u64 = 1;
 pub const PR_SYS_DISPATCH_INCLUSIVE_ON: u64 = 2;
 pub const PR_TIMER_CREATE_RESTORE_IDS: i32 = 77;
 pub const PR_TSC_ENABLE: i32 = 1;
+pub const PR_TSC_SIGSEGV: i32 = 2;
+pub const PR_MCE_KILL: i32 = 33;
+pub const PR_MCE_KILL_GET: i32 = 34;
+pub const PR_MCE_KILL_CLEAR: u64 = 0;
+pub const PR_MCE_KILL_SET: u64 = 1;
+pub const PR_MCE_KILL_LATE: u64 = 0;
+pub const PR_MCE_KILL_EARLY: u64 = 1;
+pub const PR_MCE_KILL_DEFAULT: u64 = 2;
 
 pub const ARCH_SET_GS: i32 = 0x1001;
 pub const ARCH_SET_FS: i32 = 0x1002;
@@ -81,6 +90,14 @@ pub const ARCH_GET_FS: i32 = 0x1003;
 pub const ARCH_GET_GS: i32 = 0x1004;
 pub const ARCH_GET_CPUID: i32 = 0x1011;
 pub const ARCH_SET_CPUID: i32 = 0x1012;
+pub const ARCH_GET_XCOMP_SUPP: i32 = 0x1021;
+pub const ARCH_GET_XCOMP_PERM: i32 = 0x1022;
+pub const ARCH_REQ_XCOMP_PERM: i32 = 0x1023;
+pub const ARCH_GET_XCOMP_GUEST_PERM: i32 = 0x1024;
+pub const ARCH_REQ_XCOMP_GUEST_PERM: i32 = 0x1025;
+pub const ARCH_MAP_VDSO_64: i32 = 0x2003;
+/// One past the last kind of extended state that can be asked for.
+pub const XFEATURE_MAX: u64 = 20;
 /// The private futex table of a process.
 pub const PR_FUTEX_HASH: i32 = 78;
 pub const PR_FUTEX_HASH_SET_SLOTS: u64 = 1;

@@ -118,10 +118,6 @@ pub struct UserRegs {
     pub gs: u64,
 }
 
-/// Selectors of 64-bit user code and its data.
-pub const USER_CS: u64 = 0x33;
-pub const USER_SS: u64 = 0x2b;
-
 /// Bytes of `struct user`, and where it has the debug registers.
 pub const USER_SIZE: u64 = 912;
 pub const USER_DEBUGREG: u64 = 848;

@@ -40,4 +40,5 @@ pub mod stat;
 mod support;
 pub mod syslog;
 pub mod time;
+pub mod x86;
 pub mod xattr;

@@ -1,4 +1,4 @@
-//! Attributes of threads and processes: prctl(2), arch_prctl(2), personality(2).
+//! Attributes of threads and processes: prctl(2), personality(2).
 
 use crate::prctl_mm;
 use abi::Errno;
@@ -6,7 +6,7 @@ use abi::prctl::*;
 use abi::signal::Signal;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
-use machine::{USER_MAX, VirtAddr};
+use machine::VirtAddr;
 use mm::UserPtr;
 use task::Cx;
 use task::exec::creds::{SECBIT_KEEP_CAPS, SECBIT_NO_CAP_AMBIENT_RAISE, SECBITS, SECBITS_UNPRIVILEGED};
@@ -16,7 +16,6 @@ use task::timers;
 use task::yama::Admitted;
 use vfs::cred::CAP_LAST;
 use vfs::{Cap, CapSet, Cred};
-use zerocopy::IntoBytes;
 
 /// prctl(2)
 pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result<i64, Errno> {
@@ -55,7 +54,24 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
             unused(&[a4, a5])?;
             ambient(cx, a2, a3)
         }
-        PR_GET_TSC => put_i32(cx, a2, PR_TSC_ENABLE),
+        PR_GET_TSC => put_i32(cx, a2, if cx.user.tsc_faults() { PR_TSC_SIGSEGV } else { PR_TSC_ENABLE }),
+        PR_SET_TSC => {
+            let faults = match a2 as i32 {
+                PR_TSC_ENABLE => false,
+                PR_TSC_SIGSEGV => true,
+                _ => return Err(Errno::EINVAL),
+            };
+            cx.user.set_tsc_faults(faults);
+            Ok(0)
+        }
+        PR_MCE_KILL => {
+            unused(&[a4, a5])?;
+            set_mce_kill(cx, a2, a3)
+        }
+        PR_MCE_KILL_GET => {
+            unused(&[a2, a3, a4, a5])?;
+            Ok(cx.attributes.mce_kill.into())
+        }
         PR_SET_TIMERSLACK => {
             let slack = if a2 as i64 <= 0 { DEFAULT_TIMER_SLACK_NS } else { a2 };
             cx.task.timer_slack_ns.store(slack, Relaxed);
@@ -117,12 +133,12 @@ pub fn prctl(cx: &mut Cx, op: i32, a2: u64, a3: u64, a4: u64, a5: u64) -> Result
         PR_SET_IO_FLUSHER | PR_GET_IO_FLUSHER if !cx.cred().capable(Cap::SysResource) => Err(Errno::EPERM),
         PR_SET_IO_FLUSHER => {
             unused(&[a3, a4, a5])?;
-            cx.io_flusher = u8::try_from(a2).ok().filter(|v| *v <= 1).ok_or(Errno::EINVAL)? == 1;
+            cx.attributes.io_flusher = u8::try_from(a2).ok().filter(|v| *v <= 1).ok_or(Errno::EINVAL)? == 1;
             Ok(0)
         }
         PR_GET_IO_FLUSHER => {
             unused(&[a2, a3, a4, a5])?;
-            Ok(cx.io_flusher.into())
+            Ok(cx.attributes.io_flusher.into())
         }
         PR_GET_SPECULATION_CTRL => {
             unused(&[a3, a4, a5])?;
@@ -293,21 +309,14 @@ fn mark_descendants(root: &Arc<task::Process>) {
     }
 }
 
-/// arch_prctl(2)
-pub fn arch_prctl(cx: &mut Cx, op: i32, addr: u64) -> Result<i32, Errno> {
-    match op {
-        ARCH_SET_FS | ARCH_SET_GS if addr >= USER_MAX => return Err(Errno::EPERM),
-        ARCH_SET_FS => cx.user.fs_base = addr,
-        ARCH_SET_GS => cx.user.gs_base = addr,
-        ARCH_GET_FS | ARCH_GET_GS => {
-            let base = if op == ARCH_GET_FS { cx.user.fs_base } else { cx.user.gs_base };
-            cx.mm().write_bytes(VirtAddr(addr), base.as_bytes())?;
-        }
-        // CPUID never faults.
-        ARCH_GET_CPUID => return Ok(1),
-        ARCH_SET_CPUID => return Err(Errno::ENODEV),
+/// PR_MCE_KILL: whether the thread wants to know of broken memory before it touches it.
+fn set_mce_kill(cx: &mut Cx, what: u64, policy: u64) -> Result<i64, Errno> {
+    let policy = match (what, policy) {
+        (PR_MCE_KILL_CLEAR, 0) => PR_MCE_KILL_DEFAULT,
+        (PR_MCE_KILL_SET, PR_MCE_KILL_EARLY | PR_MCE_KILL_LATE | PR_MCE_KILL_DEFAULT) => policy,
         _ => return Err(Errno::EINVAL),
-    }
+    };
+    cx.attributes.mce_kill = policy as u8;
     Ok(0)
 }
 

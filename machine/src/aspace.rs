@@ -8,6 +8,7 @@
 use crate::addr::{Pfn, VirtAddr};
 use crate::imp;
 use crate::mem::{Frame, OutOfFrames};
+use crate::segment::Descriptor;
 use core::ops::ControlFlow;
 
 /// Rights of a user mapping. Readable is implied (x86 has no write-only or exec-only pages without keys).
@@ -94,6 +95,25 @@ impl AddressSpace {
     /// `read_only` write rights are taken away on both sides (copy-on-write); `src.commit()` makes that hold.
     pub fn share_from(&self, src: &AddressSpace, va: VirtAddr, pages: u64, read_only: bool) -> Result<(), OutOfFrames> {
         self.0.share_from(&src.0, va, pages, read_only)
+    }
+    /// Changes one descriptor of the space's local table, on every CPU before this returns. One past [`LDT_ENTRIES`] is not
+    /// stored.
+    ///
+    /// [`LDT_ENTRIES`]: crate::segment::LDT_ENTRIES
+    pub fn set_descriptor(&self, index: usize, d: Descriptor) -> Result<(), OutOfFrames> {
+        self.0.set_descriptor(index, d)
+    }
+    /// Takes over the local table of another space; for one that nobody runs in yet.
+    pub fn copy_descriptors(&self, from: &AddressSpace) -> Result<(), OutOfFrames> {
+        self.0.copy_descriptors(&from.0)
+    }
+    /// Descriptors in the local table, 0 without one.
+    pub fn descriptor_count(&self) -> usize {
+        self.0.descriptor_count()
+    }
+    /// Reads the local table in the CPU's form; what is beyond its end stays in `out`.
+    pub fn descriptors(&self, out: &mut [u64]) {
+        self.0.descriptors(out)
     }
     /// Ends a batch: flushes translations wherever this space is active and drops unmapped frames.
     pub fn commit(&self) {

@@ -18,6 +18,7 @@ pub mod mem;
 pub mod oops;
 pub mod power;
 pub mod rwlock;
+pub mod segment;
 pub mod sync;
 pub mod thread;
 pub mod time;

@@ -1,6 +1,7 @@
 //! User mode: registers of a thread, entering user mode, and what comes back.
 
 use crate::imp;
+use crate::segment::{Selectors, USER_CS, USER_SS};
 
 /// General registers, in the order of Linux's `struct user_regs_struct` (ptrace, core dumps; `sys/user.h`).
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -28,6 +29,13 @@ pub struct Regs {
     pub eflags: u64,
     pub rsp: u64,
     pub ss: u64,
+}
+
+impl Regs {
+    /// Zero but for the selectors, which are every program's.
+    pub fn new() -> Regs {
+        Regs { cs: USER_CS.into(), ss: USER_SS.into(), ..Regs::default() }
+    }
 }
 
 /// Why user mode was left.
@@ -66,10 +74,11 @@ pub struct Fault {
 pub struct UserCtx {
     /// Puts the end of `regs`, where a CPU may push its trap frame, on a 16-byte boundary.
     _align: u64,
-    /// General registers. Any value may be stored: selectors and flags are forced to safe ones on entry, a non-canonical `rip`
-    /// comes back as a fault.
+    /// General registers. Any value may be stored: flags are forced to safe ones on entry, a non-canonical `rip` comes back as a fault. Of
+    /// other `cs` and `ss` than every program's, [`UserCtx::segments_changed`] must be told.
     pub regs: Regs,
-    /// FS base (TLS pointer). The program may change it by itself: call [`UserCtx::sync_bases`] before reading.
+    /// FS base (TLS pointer). The program may change it by itself: call [`UserCtx::sync_bases`] before reading. The selector in FS stays as it is:
+    /// see [`UserCtx::load_fs_base`].
     pub fs_base: u64,
     /// GS base; as for `fs_base`.
     pub gs_base: u64,
@@ -79,7 +88,7 @@ pub struct UserCtx {
 impl UserCtx {
     /// Registers zero, flags with interrupts on, FPU state initial.
     pub fn new() -> Result<UserCtx, crate::mem::OutOfFrames> {
-        Ok(UserCtx { _align: 0, regs: Regs::default(), fs_base: 0, gs_base: 0, fpu: imp::user::FpuState::new()? })
+        Ok(UserCtx { _align: 0, regs: Regs::new(), fs_base: 0, gs_base: 0, fpu: imp::user::FpuState::new()? })
     }
     /// A copy for a child of fork/clone. Must be the current thread's own context.
     pub fn fork(&mut self) -> Result<UserCtx, crate::mem::OutOfFrames> {
@@ -88,7 +97,7 @@ impl UserCtx {
     }
     /// Resets for a new program (exec).
     pub fn reset(&mut self) {
-        self.regs = Regs::default();
+        self.regs = Regs::new();
         self.fs_base = 0;
         self.gs_base = 0;
         self.fpu.reset();
@@ -103,6 +112,10 @@ impl UserCtx {
     pub fn xstate_size() -> usize {
         imp::user::xstate_size()
     }
+    /// The kinds of extended state that are switched, a bit each as in XCR0; x87 and SSE without XSAVE.
+    pub fn xstate_mask() -> u64 {
+        imp::user::xstate_mask()
+    }
     /// Writes that image into `out` (at least `xstate_size()` bytes).
     pub fn xstate(&mut self, out: &mut [u8]) {
         self.fpu.save_image(&mut self.fs_base, &mut self.gs_base, out)
@@ -110,6 +123,48 @@ impl UserCtx {
     /// Brings `fs_base` and `gs_base` up to date with what the program has set by instruction.
     pub fn sync_bases(&mut self) {
         self.fpu.switch_out(&mut self.fs_base, &mut self.gs_base)
+    }
+    /// Sets the FS base and clears the selector in FS.
+    pub fn load_fs_base(&mut self, base: u64) {
+        let s = self.selectors();
+        if s.fs != 0 {
+            self.set_selectors(Selectors { fs: 0, ..s });
+        }
+        self.fs_base = base;
+    }
+    /// Sets the GS base and clears the selector in GS.
+    pub fn load_gs_base(&mut self, base: u64) {
+        let s = self.selectors();
+        if s.gs != 0 {
+            self.set_selectors(Selectors { gs: 0, ..s });
+        }
+        self.gs_base = base;
+    }
+    /// The selectors that the program has in its data segment registers. Brings the bases up to date.
+    pub fn selectors(&mut self) -> Selectors {
+        Selectors::unpack(self.fpu.selectors(&mut self.fs_base, &mut self.gs_base))
+    }
+    /// Loads selectors; the bases stay. What cannot be loaded when the program runs next is null then.
+    pub fn set_selectors(&mut self, s: Selectors) {
+        self.fpu.set_selectors(&mut self.fs_base, &mut self.gs_base, s.pack());
+    }
+    /// Other selectors than before were stored in `regs.cs` or `regs.ss`. What cannot be loaded when the program runs next comes back as
+    /// the exception that IRET raises.
+    pub fn segments_changed(&mut self) {
+        let odd = (self.regs.cs, self.regs.ss) != (USER_CS.into(), USER_SS.into());
+        self.fpu.set_need(imp::user::ODD_SEGMENTS, odd);
+    }
+    /// The running program can have this selector in SS.
+    pub fn is_stack_segment(selector: u16) -> bool {
+        imp::user::is_stack(selector)
+    }
+    /// Reading the time-stamp counter is a general protection fault.
+    pub fn tsc_faults(&self) -> bool {
+        self.fpu.needs & imp::user::NO_TSC != 0
+    }
+    /// Lets the program read the time-stamp counter, or not.
+    pub fn set_tsc_faults(&mut self, on: bool) {
+        self.fpu.set_need(imp::user::NO_TSC, on);
     }
     /// Loads state from such an image (validated: reserved bits and MXCSR cannot fault the kernel); `None` image: initial state.
     pub fn set_xstate(&mut self, image: Option<&[u8]>) -> Result<(), BadXstate> {

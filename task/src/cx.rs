@@ -43,10 +43,25 @@ pub struct Cx {
     pub(crate) too_many_tasks: bool,
     /// What System V IPC keeps for the thread; its end acts by being dropped.
     pub sysv: crate::sysv::Sysv,
-    /// PR_SET_IO_FLUSHER: it carries out others' writes. Memory for its calls is never got by writing, as for all others.
-    pub io_flusher: bool,
+    /// What prctl(2) tells of it and its children inherit.
+    pub attributes: Attributes,
     /// The wait status this thread ends with, once it has asked to.
     pub(crate) ending: i32,
+}
+
+/// Wishes of a thread that change nothing here, but that it and its children can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attributes {
+    /// PR_SET_IO_FLUSHER: it carries out others' writes. Memory for its calls is never got by writing, as for all others.
+    pub io_flusher: bool,
+    /// PR_MCE_KILL, when it wants to hear of broken memory: no machine check is survived, so that nobody ever does.
+    pub mce_kill: u8,
+}
+
+impl Default for Attributes {
+    fn default() -> Attributes {
+        Attributes { io_flusher: false, mce_kill: abi::prctl::PR_MCE_KILL_DEFAULT as u8 }
+    }
 }
 
 impl Cx {
@@ -64,7 +79,7 @@ impl Cx {
             seccomp: crate::seccomp::Seen::default(),
             too_many_tasks: false,
             sysv: crate::sysv::Sysv::default(),
-            io_flusher: false,
+            attributes: Attributes::default(),
             ending: 0,
         }
     }

@@ -212,6 +212,7 @@ fn build(
     task.timer_slack_ns.store(cx.task.timer_slack_ns.load(Relaxed), Relaxed);
 
     let mut child = Cx::new(task.clone(), child_registers(cx, req)?, handles);
+    child.attributes = cx.attributes;
     if f.contains(F::CHILD_CLEARTID) {
         child.clear_child_tid = req.child_tid;
     }
@@ -350,7 +351,7 @@ fn child_registers(cx: &mut Cx, req: &Request) -> Result<UserCtx, Errno> {
         if req.tls >= machine::USER_MAX {
             return Err(Errno::EPERM);
         }
-        user.fs_base = req.tls;
+        user.load_fs_base(req.tls);
     }
     Ok(user)
 }

@@ -5,8 +5,9 @@
 
 use crate::Cx;
 use abi::Errno;
-use abi::ptrace::{USER_CS, USER_SS, UserRegs};
+use abi::ptrace::UserRegs;
 use alloc::vec::Vec;
+use machine::segment::Selectors;
 use machine::user::{Regs, UserCtx};
 
 /// Bytes of the FXSAVE area.
@@ -93,8 +94,8 @@ impl Xstate {
     }
 }
 
-/// Registers and segment bases (FS, GS) in the form that tracers and cores know. Selectors are those of the one flat set of segments.
-pub fn user_regs(r: &Regs, bases: [u64; 2]) -> UserRegs {
+/// Registers, segment bases (FS, GS) and selectors in the form that tracers and cores know.
+pub fn user_regs(r: &Regs, bases: [u64; 2], s: &Selectors) -> UserRegs {
     UserRegs {
         r15: r.r15,
         r14: r.r14,
@@ -113,12 +114,15 @@ pub fn user_regs(r: &Regs, bases: [u64; 2]) -> UserRegs {
         rdi: r.rdi,
         orig_rax: r.orig_rax,
         rip: r.rip,
-        cs: USER_CS,
+        cs: r.cs,
         eflags: r.eflags,
         rsp: r.rsp,
-        ss: USER_SS,
+        ss: r.ss,
         fs_base: bases[0],
         gs_base: bases[1],
-        ..UserRegs::default()
+        ds: s.ds.into(),
+        es: s.es.into(),
+        fs: s.fs.into(),
+        gs: s.gs.into(),
     }
 }

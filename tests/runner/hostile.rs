@@ -13,6 +13,8 @@ pub const TESTS: &[Test] = &[
     ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),
     ("threads_come_and_go_under_tracers", || program(&["--smp", "4"], &["trace-storm", "5"], "survived")),
     ("listeners_answer_threads_that_die", || program(&["--smp", "4"], &["notify-storm", "12"], "survived")),
+    ("segments_stay_what_they_are", || program(&["--smp", "4"], &["segments", "storm", "5"], "survived")),
+    ("no_way_leads_into_32_bit_code", || program(&[], &["segments", "narrow"], "none")),
     ("a_fork_bomb_within_its_limit_is_survived", || {
         program(&["--mem", "64M"], &["storms", "fork-bomb", "200"], "survived")
     }),

@@ -3,6 +3,7 @@
 use abi::Errno;
 use abi::prctl::{ARCH_GET_FS, ARCH_GET_GS, ARCH_SET_FS, ARCH_SET_GS};
 use abi::ptrace::{USER_DEBUGREG, USER_SIZE, UserRegs};
+use machine::segment::Selectors;
 use machine::user::Regs;
 use machine::{USER_MAX, VirtAddr};
 use mm::UserPtr;
@@ -19,15 +20,28 @@ pub const SIZE: u64 = size_of::<UserRegs>() as u64;
 fn show(state: &State) -> Option<UserRegs> {
     let stop = state.stop.as_ref()?;
     let eflags = step::shown_flags(stop.regs.eflags, state.forces_tf());
-    Some(UserRegs { eflags, ..user_regs(&stop.regs, stop.bases) })
+    Some(UserRegs { eflags, ..user_regs(&stop.regs, stop.bases, &stop.selectors) })
 }
 
-/// Takes over what the tracer has changed. Selectors cannot be: programs have one flat set of segments.
+/// A data segment selector that a tracer may set: what it names is looked at when the tracee runs.
+fn selector(word: u64) -> Result<u16, Errno> {
+    let s = word as u16;
+    if s == 0 || s & 3 == 3 { Ok(s) } else { Err(Errno::EIO) }
+}
+
+/// As [`selector`], for those that cannot be null.
+fn live_selector(word: u64) -> Result<u64, Errno> {
+    selector(word).and_then(|s| if s == 0 { Err(Errno::EIO) } else { Ok(s.into()) })
+}
+
+/// Takes over what the tracer has changed.
 fn store(state: &mut State, new: &UserRegs) -> Result<(), Errno> {
-    let old = show(state).ok_or(Errno::ESRCH)?;
-    if [new.cs, new.ss, new.ds, new.es, new.fs, new.gs] != [old.cs, old.ss, old.ds, old.es, old.fs, old.gs] {
-        return Err(Errno::EIO);
+    if state.stop.is_none() {
+        return Err(Errno::ESRCH);
     }
+    let (cs, ss) = (live_selector(new.cs)?, live_selector(new.ss)?);
+    let selectors =
+        Selectors { ds: selector(new.ds)?, es: selector(new.es)?, fs: selector(new.fs)?, gs: selector(new.gs)? };
     if new.fs_base >= USER_MAX || new.gs_base >= USER_MAX {
         return Err(Errno::EIO);
     }
@@ -53,10 +67,13 @@ fn store(state: &mut State, new: &UserRegs) -> Result<(), Errno> {
             orig_rax: new.orig_rax,
             rip: new.rip,
             rsp: new.rsp,
-            ..*regs
+            cs,
+            ss,
+            eflags: regs.eflags,
         };
         step::set_flags(regs, forced_tf, eflags);
         stop.bases = [new.fs_base, new.gs_base];
+        stop.selectors = selectors;
     });
     Ok(())
 }
@@ -114,16 +131,16 @@ pub fn arch_prctl(cx: &Cx, task: &Task, op: u64, addr: u64) -> Result<(), Errno>
     let stop = state.stop.as_mut().ok_or(Errno::ESRCH)?;
     let op = i32::try_from(op).map_err(|_| Errno::EINVAL)?;
     let [fs, gs] = &mut stop.bases;
-    let base = match op {
-        ARCH_SET_FS | ARCH_GET_FS => fs,
-        ARCH_SET_GS | ARCH_GET_GS => gs,
+    let (base, selector) = match op {
+        ARCH_SET_FS | ARCH_GET_FS => (fs, &mut stop.selectors.fs),
+        ARCH_SET_GS | ARCH_GET_GS => (gs, &mut stop.selectors.gs),
         _ => return Err(Errno::EINVAL),
     };
     if matches!(op, ARCH_SET_FS | ARCH_SET_GS) {
         if addr >= USER_MAX {
             return Err(Errno::EPERM);
         }
-        *base = addr;
+        (*base, *selector) = (addr, 0);
         return Ok(());
     }
     let value = *base;

@@ -4,6 +4,7 @@ use super::mem::RawFrame;
 use crate::addr::{PAGE_SIZE, Pfn, USER_MAX, VirtAddr};
 use crate::aspace::{AddressSpace, CopyFault, Mapped, Prot};
 use crate::mem::{Frame, OutOfFrames};
+use crate::segment::{Descriptor, LDT_ENTRIES};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Default)]
 pub struct RawSpace {
     pages: Mutex<BTreeMap<u64, (RawFrame, Prot)>>,
+    local: Mutex<Vec<u64>>,
 }
 
 pub fn activate(_space: &Arc<AddressSpace>) {}
@@ -24,6 +26,28 @@ impl RawSpace {
     }
     fn pages(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, (RawFrame, Prot)>> {
         self.pages.lock().expect("a test thread panicked")
+    }
+    fn local(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+        self.local.lock().expect("a test thread panicked")
+    }
+    pub fn set_descriptor(&self, index: usize, d: Descriptor) -> Result<(), OutOfFrames> {
+        let mut local = self.local();
+        let len = local.len().max(index.min(LDT_ENTRIES - 1) + 1);
+        local.resize(len, 0);
+        if let Some(slot) = local.get_mut(index) {
+            *slot = d.word();
+        }
+        Ok(())
+    }
+    pub fn copy_descriptors(&self, from: &RawSpace) -> Result<(), OutOfFrames> {
+        self.local().clone_from(&from.local());
+        Ok(())
+    }
+    pub fn descriptor_count(&self) -> usize {
+        self.local().len()
+    }
+    pub fn descriptors(&self, out: &mut [u64]) {
+        out.iter_mut().zip(self.local().iter()).for_each(|(to, from)| *to = *from);
     }
     pub fn map(&self, va: VirtAddr, frames: &[Frame], prot: Prot) -> Result<(), OutOfFrames> {
         for (i, f) in (0..).zip(frames) {

@@ -10,11 +10,13 @@
 use super::cpu::{self, CpuSet};
 use super::mem::RawFrame;
 use super::paging::{self, ADDR, NX, P, U, W};
+use super::segments::Local;
 use super::tables::Table;
 use super::{tlb, x86};
 use crate::addr::{Pfn, USER_MAX, VirtAddr};
 use crate::aspace::{AddressSpace, Prot};
 use crate::mem::OutOfFrames;
+use crate::segment::Descriptor;
 use crate::sync::{Once, SpinGuard, SpinLock};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -59,6 +61,7 @@ pub struct RawSpace {
     tables: AtomicU32,
     /// Leaves present; changed under the lock.
     resident: AtomicU32,
+    pub(super) local: Local,
 }
 
 /// The root entries every space has, as (index, value).
@@ -103,6 +106,10 @@ pub fn activate(space: &Arc<AddressSpace>) {
     raw.active.insert(cpu.id.get());
     // SAFETY: the root holds the kernel's entries; the CPU's reference keeps the tables alive while they are loaded.
     unsafe { x86::write_cr3(raw.root.phys()) };
+    // After the CPU is in the set: see `Local::install`.
+    if raw.local.number() != cpu.ldt.get() {
+        raw.local.load(cpu);
+    }
     release(cpu, old);
 }
 
@@ -137,6 +144,7 @@ impl RawSpace {
             flushing: AtomicU32::new(0),
             tables: AtomicU32::new(1),
             resident: AtomicU32::new(0),
+            local: Local::new(),
         })
     }
 
@@ -265,6 +273,19 @@ impl RawSpace {
     pub(super) fn count(&self, change: i32) {
         let n = self.resident.load(Ordering::Relaxed);
         self.resident.store(n.wrapping_add_signed(change), Ordering::Relaxed);
+    }
+
+    pub fn set_descriptor(&self, index: usize, d: Descriptor) -> Result<(), OutOfFrames> {
+        self.local.write(index, d, &self.active)
+    }
+    pub fn copy_descriptors(&self, from: &RawSpace) -> Result<(), OutOfFrames> {
+        self.local.copy_from(&from.local)
+    }
+    pub fn descriptor_count(&self) -> usize {
+        self.local.len()
+    }
+    pub fn descriptors(&self, out: &mut [u64]) {
+        self.local.read(out);
     }
 
     pub fn resident_pages(&self) -> u32 {

@@ -33,6 +33,10 @@ pub struct Cpu {
     pub fpu_owner: AtomicPtr<u8>,
     /// User mode ran since the owner's registers were last saved.
     pub fpu_dirty: AtomicBool,
+    /// What the data segment registers held when they were last looked at: DS, ES, FS, GS from the lowest word on.
+    pub selectors: Cell<u64>,
+    /// Number of the local descriptor table that is loaded, 0 for none.
+    pub ldt: Cell<u64>,
     /// The active user space (one counted reference), null in kernel threads.
     pub space: Cell<*const AddressSpace>,
     /// The running thread (one counted reference).
@@ -89,6 +93,8 @@ impl Cpu {
             scratch: Cell::new(0),
             fpu_owner: AtomicPtr::new(core::ptr::null_mut()),
             fpu_dirty: AtomicBool::new(false),
+            selectors: Cell::new(0),
+            ldt: Cell::new(0),
             space: Cell::new(core::ptr::null()),
             current: Cell::new(core::ptr::null()),
             previous: Cell::new(core::ptr::null()),

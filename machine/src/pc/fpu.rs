@@ -4,11 +4,14 @@
 //! a thread that is switched away from leaves a copy in memory ([`leave`]), for it may go on elsewhere.
 //! `Cpu::fpu_owner` names the state a CPU holds and `FpuState::cpu` the CPU that last loaded it: the registers are
 //! this thread's when both agree. FS and GS base travel along: a program can change them by itself (WRFSBASE), so what
-//! `load` wrote last is kept to tell the kernel's changes from the program's.
+//! `load` wrote last is kept to tell the kernel's changes from the program's. The data segment selectors travel likewise (`segments`).
+//!
+//! A thread that needs more than this on its way to user mode is marked [`SPECIAL`], which makes every entry take the slow path here; it is told
+//! of what remains to be done (`user::enter_special`).
 //! Source: Intel SDM volume 1 chapter 13 (XSAVE), Linux `struct _fpx_sw_bytes` (`asm/sigcontext.h`).
 
 use super::cpu::Cpu;
-use super::{thread, x86};
+use super::{segments, thread, x86};
 use crate::mem::OutOfFrames;
 use crate::user::{BadXstate, Regs};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
@@ -23,9 +26,15 @@ static MASK: AtomicU64 = AtomicU64::new(0);
 /// MXCSR bits that do not fault.
 static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
 
-const NO_CPU: u32 = u32::MAX;
+const NO_CPU: u32 = u32::MAX >> 1;
+/// In `FpuState::cpu`: the state is there, but entries take the slow path.
+const SPECIAL: u32 = 1 << 31;
 /// No base: what is kept behind the image does not count.
 const UNKNOWN: u64 = u64::MAX;
+/// Its program may have other code and stack segments than every program's.
+pub const ODD_SEGMENTS: u8 = 1;
+/// Its program may not read the time-stamp counter.
+pub const NO_TSC: u8 = 2;
 const MXCSR_AT: usize = 24;
 const MXCSR_INIT: u32 = 0x1f80;
 const FCW_INIT: u16 = 0x37f;
@@ -75,22 +84,22 @@ fn image_size() -> usize {
     SIZE.load(Ordering::Relaxed) as usize
 }
 
-/// Where the segment bases are kept behind the image.
+/// Where the segment bases, and the selectors behind them, are kept behind the image.
 fn bases_at() -> usize {
     image_size().next_multiple_of(8)
 }
 
-/// The image and, behind it, the segment bases as the program left them.
+/// The image and, behind it, the segment bases and selectors as the program left them.
 fn layout() -> Layout {
     // A size of at least 512 rounded up to 64 never overflows; the fallback keeps this free of panics.
-    Layout::from_size_align(bases_at() + 16, 64).unwrap_or(Layout::new::<[u64; 512]>())
+    Layout::from_size_align(bases_at() + 24, 64).unwrap_or(Layout::new::<[u64; 512]>())
 }
 
 /// Saves the registers this CPU holds into the area they belong to.
 ///
 /// # Safety
-/// `area` is the live area of an `FpuState` whose registers this CPU holds; interrupts are off.
-unsafe fn save_registers(area: *mut u8) {
+/// `area` is the live area of an `FpuState` whose registers `cpu` (this one) holds; interrupts are off.
+unsafe fn save_registers(cpu: &Cpu, area: *mut u8) {
     let mask = MASK.load(Ordering::Relaxed);
     // SAFETY: the area is as large as XCR0's components need and 64-byte aligned, and has room for the bases behind them.
     unsafe {
@@ -99,9 +108,12 @@ unsafe fn save_registers(area: *mut u8) {
         } else {
             asm!("fxsave64 [{}]", in(reg) area, options(nostack));
         }
-        let bases = area.add(bases_at()).cast::<u64>();
-        bases.write(x86::rdmsr(x86::MSR_FS_BASE));
-        bases.add(1).write(x86::rdmsr(x86::MSR_KERNEL_GS_BASE));
+        let kept = area.add(bases_at()).cast::<u64>();
+        let (fs, gs) = segments::read_bases();
+        kept.write(fs);
+        kept.add(1).write(gs);
+        x86::read_selectors(&cpu.selectors);
+        kept.add(2).write(cpu.selectors.get());
     }
 }
 
@@ -111,22 +123,24 @@ pub fn leave(cpu: &Cpu) {
     if cpu.fpu_dirty.load(Ordering::Relaxed) {
         // SAFETY: dirty is set when the owner's registers are loaded here. A state that is dropped on this CPU clears it, and
         // one that is dropped elsewhere while it is set never frees its area (see `Drop`).
-        unsafe { save_registers(cpu.fpu_owner.load(Ordering::Relaxed)) };
+        unsafe { save_registers(cpu, cpu.fpu_owner.load(Ordering::Relaxed)) };
         cpu.fpu_dirty.store(false, Ordering::Release);
     }
 }
 
-/// The address with its upper bits as the CPU wants them.
-#[inline]
-fn canonical(addr: u64) -> u64 {
-    ((addr << 16) as i64 >> 16) as u64
+/// Makes the thread whose registers this CPU holds take the slow path before it runs here again. Interrupts are off.
+pub fn disown(cpu: &Cpu) {
+    leave(cpu);
+    cpu.fpu_owner.store(core::ptr::null_mut(), Ordering::Relaxed);
 }
 
 /// One thread's extended state.
 pub struct FpuState {
     area: NonNull<u8>,
-    /// CPU that last loaded it.
+    /// CPU that last loaded it, and [`SPECIAL`].
     cpu: u32,
+    /// What makes it special: [`ODD_SEGMENTS`], [`NO_TSC`].
+    pub needs: u8,
     /// Segment bases as last loaded or read back.
     fs: u64,
     gs: u64,
@@ -141,7 +155,8 @@ impl FpuState {
     pub fn new() -> Result<FpuState, OutOfFrames> {
         // SAFETY: the layout has a size.
         let p = NonNull::new(unsafe { alloc_zeroed(layout()) }).ok_or(OutOfFrames)?;
-        let mut s = FpuState { area: p, cpu: NO_CPU, fs: UNKNOWN, gs: UNKNOWN };
+        let mut s =
+            FpuState { area: p, cpu: NO_CPU, needs: 0, fs: UNKNOWN, gs: UNKNOWN };
         s.init_area();
         Ok(s)
     }
@@ -154,38 +169,62 @@ impl FpuState {
     /// Initial state in memory: with XSTATE_BV 0 all but MXCSR comes from the CPU.
     fn init_area(&mut self) {
         let b = self.bytes();
-        b.fill(0);
+        b[..bases_at()].fill(0);
         b[..2].copy_from_slice(&FCW_INIT.to_le_bytes());
         b[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&MXCSR_INIT.to_le_bytes());
     }
 
+    /// This CPU has the state, and nothing needs a look before user mode.
     #[inline]
-    fn live(&self, cpu: &Cpu) -> bool {
+    fn ready(&self, cpu: &Cpu) -> bool {
         cpu.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr() && self.cpu == cpu.id.get()
     }
 
-    /// Makes the registers of `cpu` (this one) this thread's. Interrupts are off. `regs` is where its general ones are kept.
+    /// This CPU has the state.
+    fn live(&self, cpu: &Cpu) -> bool {
+        cpu.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr() && self.cpu & !SPECIAL == cpu.id.get()
+    }
+
+    /// Makes the registers of `cpu` (this one) this thread's, and tells whether it takes more to enter user mode. Interrupts are off.
+    /// `regs` is where its general ones are kept.
     #[inline]
-    pub fn load(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) {
-        if !self.live(cpu) {
-            self.load_all(cpu, fs, gs, regs);
+    pub fn load(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) -> bool {
+        let mut special = false;
+        if !self.ready(cpu) {
+            special = self.load_all(cpu, fs, gs, regs);
         } else if *fs != self.fs || *gs != self.gs {
             self.load_bases(*fs, *gs);
         }
         cpu.fpu_dirty.store(true, Ordering::Relaxed);
+        special
     }
 
     #[cold]
     #[inline(never)]
-    fn load_all(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) {
+    fn load_all(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64, regs: *const Regs) -> bool {
         // Here because it is seldom: always once before the program runs for the first time.
         thread::note_user_regs(cpu, regs);
+        if self.cpu & SPECIAL == 0 || !self.live(cpu) {
+            self.load_state(cpu, fs, gs);
+        } else if *fs != self.fs || *gs != self.gs {
+            self.load_bases(*fs, *gs);
+        }
+        self.cpu = cpu.id.get();
+        let special = u64::from(self.needs) | cpu.ldt.get() != 0;
+        if special {
+            self.cpu |= SPECIAL;
+        }
+        special
+    }
+
+    #[inline]
+    fn load_state(&mut self, cpu: &'static Cpu, fs: &mut u64, gs: &mut u64) {
         self.restore();
         // Where the kernel changed nothing, the program's own base stands.
         // SAFETY: the area has room for the bases, and `save_registers` wrote them since `fs` and `gs` were last set.
-        let (own_fs, own_gs) = unsafe {
+        let (own_fs, own_gs, selectors) = unsafe {
             let bases = self.area.as_ptr().add(bases_at()).cast::<u64>();
-            (bases.read(), bases.add(1).read())
+            (bases.read(), bases.add(1).read(), bases.add(2).read())
         };
         if *fs == self.fs {
             *fs = own_fs;
@@ -193,18 +232,16 @@ impl FpuState {
         if *gs == self.gs {
             *gs = own_gs;
         }
+        if selectors != cpu.selectors.get() {
+            segments::load(cpu, selectors);
+        }
         self.load_bases(*fs, *gs);
         cpu.fpu_owner.store(self.area.as_ptr(), Ordering::Relaxed);
-        self.cpu = cpu.id.get();
     }
 
     #[inline(never)]
     fn load_bases(&mut self, fs: u64, gs: u64) {
-        // SAFETY: bases are the program's own business; `canonical` keeps WRMSR from faulting.
-        unsafe {
-            x86::wrmsr(x86::MSR_FS_BASE, canonical(fs));
-            x86::wrmsr(x86::MSR_KERNEL_GS_BASE, canonical(gs));
-        }
+        segments::write_bases(fs, gs);
         self.fs = fs;
         self.gs = gs;
     }
@@ -224,12 +261,12 @@ impl FpuState {
     /// Brings memory up to date if this CPU holds the state, and tells the segment bases the program has now.
     fn save(&mut self, fs: &mut u64, gs: &mut u64) {
         let irq = crate::cpu::IrqOff::new();
-        if self.live(super::cpu::current()) {
+        let cpu = super::cpu::current();
+        if self.live(cpu) {
             // SAFETY: the registers are here, and interrupts are off.
-            unsafe { save_registers(self.area.as_ptr()) };
+            unsafe { save_registers(cpu, self.area.as_ptr()) };
             // A base that the kernel changed since `load` stands; else the program's own value does.
-            // SAFETY: both registers exist on every x86-64 CPU.
-            let (now_fs, now_gs) = unsafe { (x86::rdmsr(x86::MSR_FS_BASE), x86::rdmsr(x86::MSR_KERNEL_GS_BASE)) };
+            let (now_fs, now_gs) = segments::read_bases();
             if *fs == self.fs {
                 *fs = now_fs;
                 self.fs = now_fs;
@@ -249,6 +286,7 @@ impl FpuState {
         if cpu.fpu_owner.load(Ordering::Relaxed) == self.area.as_ptr() {
             cpu.fpu_owner.store(core::ptr::null_mut(), Ordering::Relaxed);
             cpu.fpu_dirty.store(false, Ordering::Relaxed);
+            x86::read_selectors(&cpu.selectors);
         }
         drop(irq);
         self.cpu = NO_CPU;
@@ -261,12 +299,43 @@ impl FpuState {
         let p = NonNull::new(unsafe { alloc::alloc::alloc(layout()) }).ok_or(OutOfFrames)?;
         // SAFETY: both areas have the layout's size and do not overlap.
         unsafe { core::ptr::copy_nonoverlapping(self.area.as_ptr(), p.as_ptr(), layout().size()) };
-        Ok(FpuState { area: p, cpu: NO_CPU, fs: UNKNOWN, gs: UNKNOWN })
+        Ok(FpuState { area: p, cpu: NO_CPU, needs: self.needs, fs: UNKNOWN, gs: UNKNOWN })
     }
 
+    /// For a new program.
     pub fn reset(&mut self) {
         self.detach();
         self.init_area();
+        self.bytes()[bases_at()..].fill(0);
+        self.needs &= !ODD_SEGMENTS;
+    }
+
+    /// The selectors DS, ES, FS and GS in memory, brought up to date by `save` before.
+    fn selectors_in_memory(&mut self) -> &mut u64 {
+        // SAFETY: the area has room for them behind the bases, aligned, and is ours.
+        unsafe { &mut *self.area.as_ptr().add(bases_at() + 16).cast::<u64>() }
+    }
+
+    /// The selectors the program has in DS, ES, FS and GS, from the lowest word on.
+    pub fn selectors(&mut self, fs: &mut u64, gs: &mut u64) -> u64 {
+        self.save(fs, gs);
+        *self.selectors_in_memory()
+    }
+
+    /// Gives the program other selectors; one that cannot be loaded when the thread runs next becomes null then.
+    pub fn set_selectors(&mut self, fs: &mut u64, gs: &mut u64, s: u64) {
+        if self.selectors(fs, gs) != s {
+            self.detach();
+            *self.selectors_in_memory() = s;
+        }
+    }
+
+    /// Sets or clears one of `needs`; the next entry to user mode looks.
+    pub fn set_need(&mut self, need: u8, on: bool) {
+        self.needs = if on { self.needs | need } else { self.needs & !need };
+        if self.cpu != NO_CPU {
+            self.cpu |= SPECIAL;
+        }
     }
 
     pub fn switch_out(&mut self, fs: &mut u64, gs: &mut u64) {
@@ -300,7 +369,8 @@ impl FpuState {
         // The bases are no part of the image: what the program has set stays.
         self.save(fs, gs);
         let Some(image) = image else {
-            self.reset();
+            self.detach();
+            self.init_area();
             return Ok(());
         };
         let legacy = image.get(..HEADER).ok_or(BadXstate)?;
@@ -330,7 +400,7 @@ impl FpuState {
         if extended {
             b[HEADER..size].copy_from_slice(image.get(HEADER..size).ok_or(BadXstate)?);
         } else if mask != 0 {
-            b[HEADER..].fill(0);
+            b[HEADER..size].fill(0);
             b[HEADER] = 3;
         }
         Ok(())
@@ -339,7 +409,7 @@ impl FpuState {
 
 impl Drop for FpuState {
     fn drop(&mut self) {
-        let last = super::cpu::of(self.cpu as usize);
+        let last = super::cpu::of((self.cpu & !SPECIAL) as usize);
         self.detach();
         // A context handed to another CPU straight after it ran is still to be saved where it ran: its area must stay.
         if last.is_some_and(|c| {
@@ -349,6 +419,14 @@ impl Drop for FpuState {
         }
         // SAFETY: allocated with this layout (its size is fixed before the first thread exists).
         unsafe { dealloc(self.area.as_ptr(), layout()) }
+    }
+}
+
+/// The components that are saved and restored.
+pub fn xstate_mask() -> u64 {
+    match MASK.load(Ordering::Relaxed) {
+        0 => 3,
+        mask => mask,
     }
 }
 

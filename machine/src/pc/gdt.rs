@@ -8,9 +8,9 @@ pub const KERNEL_CS: u16 = 0x10;
 pub const KERNEL_DS: u16 = 0x18;
 /// What SYSRET counts from (the place of a 32-bit user code segment).
 pub const SYSRET_BASE: u16 = 0x23;
-pub const USER_DS: u16 = 0x2b;
-pub const USER_CS: u16 = 0x33;
+pub use crate::segment::{USER_CS, USER_SS as USER_DS};
 const TSS_SEL: u16 = 0x40;
+const LDT_SEL: u16 = 0x50;
 
 /// Interrupt stack numbers.
 pub const IST_DOUBLE_FAULT: u8 = 1;
@@ -49,7 +49,7 @@ impl Tss {
 
 /// One CPU's descriptor table.
 #[repr(C, align(16))]
-pub struct Gdt([u64; 10]);
+pub struct Gdt([u64; 12]);
 
 impl Gdt {
     pub const fn new() -> Gdt {
@@ -64,6 +64,8 @@ impl Gdt {
             0,
             0, // task state segment, two words
             0,
+            0, // local descriptor table, two words
+            0,
         ])
     }
 }
@@ -72,6 +74,21 @@ impl Gdt {
 pub struct TablePtr {
     pub limit: u16,
     pub base: u64,
+}
+
+/// Makes these descriptors, which stay where they are while they are in use, this CPU's local table. Interrupts are off.
+pub fn load_local(cpu: &Cpu, table: &[u64]) {
+    let (base, bytes) = (table.as_ptr() as u64, size_of_val(table) as u64);
+    let selector = if bytes == 0 { 0 } else { LDT_SEL };
+    let limit = bytes.saturating_sub(1);
+    // SAFETY: only this CPU touches its block; the descriptors are ones that a program may have (`ldt::encode`), and a
+    // null selector leaves it without any.
+    unsafe {
+        let gdt = &mut *cpu.gdt.get();
+        gdt.0[10] = limit & 0xffff | (base & 0xff_ffff) << 16 | 0x82 << 40 | (base >> 24 & 0xff) << 56;
+        gdt.0[11] = base >> 32;
+        asm!("lldt {:x}", in(reg) selector, options(nostack, preserves_flags));
+    }
 }
 
 /// Loads this CPU's descriptor tables. `ist` are the tops of its interrupt stacks.

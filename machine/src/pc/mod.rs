@@ -1,7 +1,7 @@
 //! Bare x86-64 under a virtual machine monitor: QEMU (microvm, q35), Firecracker, Cloud Hypervisor.
 //!
 //! Boot: [`entry`] (assembly) -> [`boot`] -> the kernel's `main`. Traps: [`traps`] and [`user`]. Memory: [`bootmem`], [`mem`],
-//! [`heap`], [`paging`] (kernel), [`aspace`]/[`mapping`] (user), [`copy`]/[`usercopy`]. CPUs: [`cpu`], [`gdt`], [`smp`], [`apic`], [`tlb`], [`fpu`],
+//! [`heap`], [`paging`] (kernel), [`aspace`]/[`mapping`] (user), [`copy`]/[`usercopy`]. CPUs: [`cpu`], [`gdt`], [`segments`], [`smp`], [`apic`], [`tlb`], [`fpu`],
 //! [`thread`]. Devices: [`irq`], [`acpi`], [`serial`], [`rtc`], [`time`], [`power`].
 
 mod acpi;
@@ -28,6 +28,7 @@ pub mod panic;
 pub mod power;
 mod pvclock;
 mod rtc;
+mod segments;
 pub mod serial;
 pub use serial as console;
 mod smp;

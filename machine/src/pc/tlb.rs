@@ -18,9 +18,14 @@ static WAITING: AtomicU32 = AtomicU32::new(0);
 const ONE_BY_ONE: u64 = 16;
 /// Start value that means "everything, global pages too".
 const KERNEL: u64 = u64::MAX;
+/// Start value that asks not for a flush but for the local descriptor table of the active space.
+const LOCAL_TABLE: u64 = u64::MAX - 1;
 
 fn flush(start: u64, pages: u64) {
-    if start == KERNEL {
+    if start >= LOCAL_TABLE {
+        if start == LOCAL_TABLE {
+            return super::segments::reload(cpu::current());
+        }
         let cr4 = x86::read_cr4();
         // SAFETY: toggling PGE flushes everything and changes nothing else.
         unsafe {
@@ -89,6 +94,11 @@ pub fn shoot_user(cpus: &CpuSet, start: u64, pages: u64) {
     } else {
         shoot(start, pages, members(cpus));
     }
+}
+
+/// Has the CPUs of the set load the local descriptor table of the space active there.
+pub fn reload_local_tables(cpus: &CpuSet) {
+    shoot(LOCAL_TABLE, 0, members(cpus));
 }
 
 /// Drops all translations on all CPUs.

@@ -7,17 +7,20 @@
 //! SYSRET with a non-canonical RIP would fault in ring 0 with the user's stack: such a RIP never reaches it.
 
 use super::cpu::{self, off};
-use super::{gdt, traps, x86};
+use super::{gdt, segments, traps, x86};
 use crate::user::{Exit, Fault, Regs, UserCtx};
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-pub use super::fpu::{FpuState, xstate_size};
+pub use super::fpu::{FpuState, NO_TSC, ODD_SEGMENTS, xstate_mask, xstate_size};
+pub use super::segments::is_stack;
 
 /// Flags a program may have when it is entered by SYSRET: CF PF AF ZF SF DF OF AC ID.
 const FAST_FLAGS: u32 = 0x0024_0cd5;
-/// Flags a program may set at all: those and TF, RF.
-const USER_FLAGS: u32 = 0x0025_0dd5;
+/// Flags a program may set at all: those and TF, NT, RF.
+const USER_FLAGS: u32 = 0x0025_4dd5;
+/// CR4: the time-stamp counter is the kernel's.
+const CR4_TSD: u64 = 4;
 /// Flags that SYSCALL clears: all but the reserved one.
 const SYSCALL_MASK: u64 = 0x0025_7fd5;
 
@@ -25,7 +28,7 @@ global_asm!(
     r#"
     .section .text.user, "ax"
     .balign 64
-    .global ochre_enter_user
+    .global ochre_enter_user, ochre_enter_user_ss
 ochre_enter_user:               // rdi: &mut Regs
     push rbp
     push rbx
@@ -65,11 +68,28 @@ ochre_enter_user:               // rdi: &mut Regs
     mov rdi, [rdi + {rdi}]
     swapgs
     sysretq
+ochre_enter_user_ss:            // rsi: a stack segment that IRET can load
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov gs:[{kernel_rsp}], rsp
+    lea rax, [rdi + {size}]
+    mov gs:[{rsp0}], rax
+    mov rcx, [rdi + {rip}]
+    mov r11, [rdi + {eflags}]
+    mov rdx, rcx
+    shr rdx, 47
+    jnz 3f
+    push rsi
+    jmp 4f
 2:                              // the general way
+    push {user_ds}
+4:  push [rdi + {rsp}]
     and r11d, {user_flags}
     or r11d, 0x202
-    push {user_ds}
-    push [rdi + {rsp}]
     push r11
     push {user_cs}
     push rcx
@@ -175,6 +195,7 @@ struct Left {
 
 unsafe extern "C" {
     fn ochre_enter_user(regs: *mut Regs) -> Left;
+    fn ochre_enter_user_ss(regs: *mut Regs, ss: u64) -> Left;
     fn ochre_syscall_entry();
 }
 
@@ -203,14 +224,56 @@ pub fn run(ctx: &mut UserCtx) -> Exit {
         x86::sti();
         return Exit::Interrupt;
     }
-    ctx.fpu.load(cpu, &mut ctx.fs_base, &mut ctx.gs_base, &raw const ctx.regs);
-    // SAFETY: interrupts are off, `regs` end on a 16-byte boundary inside `ctx`, which stays borrowed until user mode is left.
-    let left = unsafe { ochre_enter_user(&raw mut ctx.regs) };
+    let left = if ctx.fpu.load(cpu, &mut ctx.fs_base, &mut ctx.gs_base, &raw const ctx.regs) {
+        match enter_special(ctx) {
+            Ok(left) => left,
+            Err(exit) => {
+                x86::sti();
+                return exit;
+            }
+        }
+    } else {
+        // SAFETY: interrupts are off, `regs` end on a 16-byte boundary inside `ctx`, which stays borrowed until user mode is left.
+        unsafe { ochre_enter_user(&raw mut ctx.regs) }
+    };
     if left.reason == 0 {
         x86::sti();
         return Exit::Syscall;
     }
     trapped((left.reason - 1) as u8, left.code)
+}
+
+/// Enters user mode for a thread that may have a stack segment of its own, or whose reading of the time-stamp counter faults. What IRET would
+/// refuse comes back as the exception it would raise; what it takes cannot change before it runs, for interrupts are off.
+#[cold]
+#[inline(never)]
+fn enter_special(ctx: &mut UserCtx) -> Result<Left, Exit> {
+    segments::check_code(ctx.regs.cs as u16)?;
+    let ss = segments::check_stack(ctx.regs.ss as u16)?;
+    (ctx.regs.cs, ctx.regs.ss) = (gdt::USER_CS.into(), ss.into());
+    if ss == gdt::USER_DS {
+        ctx.fpu.needs &= !ODD_SEGMENTS;
+    } else {
+        ctx.fpu.needs |= ODD_SEGMENTS;
+    }
+    let no_tsc = ctx.fpu.needs & NO_TSC != 0;
+    if no_tsc {
+        // SAFETY: the bit only forbids user mode an instruction.
+        unsafe { x86::write_cr4(x86::read_cr4() | CR4_TSD) };
+    }
+    // SAFETY: as in `run`; the stack segment was found loadable.
+    let left = unsafe {
+        if ss == gdt::USER_DS {
+            ochre_enter_user(&raw mut ctx.regs)
+        } else {
+            ochre_enter_user_ss(&raw mut ctx.regs, ss.into())
+        }
+    };
+    if no_tsc {
+        // SAFETY: as above.
+        unsafe { x86::write_cr4(x86::read_cr4() & !CR4_TSD) };
+    }
+    Ok(left)
 }
 
 /// Sorts out a trap from user mode. Interrupts are off; they are on when this returns.

@@ -103,6 +103,79 @@ macro_rules! control {
         }
     };
 }
+/// The selectors in DS, ES, FS and GS, from the lowest word on.
+#[inline]
+pub fn read_selectors(to: &core::cell::Cell<u64>) {
+    // SAFETY: stores the four words of the cell.
+    unsafe {
+        asm!(
+            "mov word ptr [{0}], ds",
+            "mov word ptr [{0} + 2], es",
+            "mov word ptr [{0} + 4], fs",
+            "mov word ptr [{0} + 6], gs",
+            in(reg) to.as_ptr(),
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// The bases of FS and, on the program's side, GS.
+/// # Safety
+/// The CPU has FSGSBASE and interrupts are off.
+#[inline]
+pub unsafe fn read_bases() -> (u64, u64) {
+    let (fs, gs);
+    // SAFETY: the caller's promise; between the two SWAPGS nothing uses GS.
+    unsafe {
+        asm!("rdfsbase {}", "swapgs", "rdgsbase {}", "swapgs", out(reg) fs, out(reg) gs, options(nostack, preserves_flags));
+    }
+    (fs, gs)
+}
+
+/// Sets both.
+/// # Safety
+/// As [`read_bases`], and the bases are canonical.
+#[inline]
+pub unsafe fn write_bases(fs: u64, gs: u64) {
+    // SAFETY: as in `read_bases`.
+    unsafe {
+        asm!("wrfsbase {}", "swapgs", "wrgsbase {}", "swapgs", in(reg) fs, in(reg) gs, options(nostack, preserves_flags));
+    }
+}
+
+/// Loads DS, ES, FS and, on the program's side, GS.
+/// # Safety
+/// Each selector is null or names a segment that can be loaded; interrupts are off; the bases are set afterwards.
+pub unsafe fn write_selectors(s: u64) {
+    // SAFETY: the caller's promise; between the two SWAPGS nothing uses GS.
+    unsafe {
+        asm!(
+            "mov ds, {0:x}",
+            "mov es, {1:x}",
+            "mov fs, {2:x}",
+            "swapgs",
+            "mov gs, {3:x}",
+            "swapgs",
+            in(reg) s,
+            in(reg) s >> 16,
+            in(reg) s >> 32,
+            in(reg) s >> 48,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// The access rights of the segment a selector names (third and fourth byte of the descriptor's upper half, in place), if there is
+/// one that code of the selector's and this privilege may know of.
+pub fn access_rights(selector: u16) -> Option<u32> {
+    let (rights, found): (u32, u8);
+    // SAFETY: reads a descriptor at most.
+    unsafe {
+        asm!("lar {:e}, {:e}", "setz {}", out(reg) rights, in(reg) u32::from(selector), out(reg_byte) found, options(nostack));
+    }
+    (found != 0).then_some(rights)
+}
+
 control!(read_cr3, write_cr3, "cr3");
 control!(read_cr4, write_cr4, "cr4");
 

@@ -16,6 +16,7 @@ impl Mm {
         frames::admit().map_err(|_| Errno::ENOMEM)?;
         let areas = self.areas.write();
         let child = Mm::build(Areas::new(), self.pages.lock().share(), self.limits())?;
+        child.aspace.copy_descriptors(&self.aspace).map_err(|_| Errno::ENOMEM)?;
         let mut copy = Areas::new();
         copy.charge(areas.committed)?;
         let copied = child.fork_areas(&areas, &mut copy, self);

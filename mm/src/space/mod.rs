@@ -47,6 +47,7 @@ use areas::{Areas, Dead};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use machine::aspace::AddressSpace;
+use machine::segment::Descriptor;
 use machine::sync::{Once, SpinLock};
 use machine::{PAGE_SIZE, VirtAddr};
 use pages::{Leaf, PageMap};
@@ -93,6 +94,18 @@ impl Mm {
     #[inline]
     pub fn activate(&self) {
         self.aspace.activate()
+    }
+    /// Changes a descriptor of the space's local table; ENOMEM if the table cannot grow.
+    pub fn set_descriptor(&self, index: usize, d: Descriptor) -> Result<(), Errno> {
+        self.aspace.set_descriptor(index, d).map_err(|_| Errno::ENOMEM)
+    }
+    /// Descriptors in the local table.
+    pub fn descriptor_count(&self) -> usize {
+        self.aspace.descriptor_count()
+    }
+    /// Reads the local table in the CPU's form.
+    pub fn descriptors(&self, out: &mut [u64]) {
+        self.aspace.descriptors(out);
     }
     /// A number no other address space ever has.
     pub fn id(&self) -> u64 {

@@ -81,9 +81,9 @@ fn ids(task: &Task) -> [i32; 4] {
 
 /// What the calling thread was doing when `signal` ended its process.
 pub(crate) fn of_thread(cx: &mut Cx, signal: i32) -> ThreadNotes {
-    cx.user.sync_bases();
+    let selectors = cx.user.selectors();
     let task = cx.task.clone();
-    let regs = user_regs(&cx.user.regs, [cx.user.fs_base, cx.user.gs_base]);
+    let regs = user_regs(&cx.user.regs, [cx.user.fs_base, cx.user.gs_base], &selectors);
     let (own, children) = (task.sum(), task.process().children_sum());
     let status = PrStatus {
         signo: signal,

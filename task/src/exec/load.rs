@@ -2,6 +2,7 @@
 
 use super::elf::{HEADER_SIZE, Header, Plan, Segment};
 use super::{open_exec, read_at};
+use crate::Cx;
 use crate::ns::TimeNamespace;
 use abi::Errno;
 use abi::mman::{MapFlags, Prot};
@@ -56,12 +57,27 @@ pub(crate) fn enter_time(mm: &Mm, ns: &TimeNamespace) -> Result<(), Errno> {
     mm.map_special(at, VVAR, Vec::from([page]), Prot::READ).map(|_| ())
 }
 
-/// Maps the vDSO with its data page right below; gives the address of the code.
-pub(super) fn map_vdso(mm: &Mm, ns: &TimeNamespace) -> Result<Option<u64>, Errno> {
+/// Maps the vDSO for a program that has lost it (arch_prctl(2), ARCH_MAP_VDSO_64); gives the size of its code. EEXIST while any
+/// part of it is mapped.
+pub fn map_vdso_again(cx: &Cx, addr: VirtAddr) -> Result<usize, Errno> {
+    let mut mapped = false;
+    cx.mm().for_each_vma(&mut |vma| {
+        mapped = matches!(vma.name, VmaName::Special(VVAR | CODE));
+        !mapped
+    });
+    if mapped {
+        return Err(Errno::EEXIST);
+    }
+    let code_pages = VDSO.get().map_or(0, |pages| pages.len().saturating_sub(1));
+    map_vdso(cx.mm(), &cx.ns().time, addr)?.map(|_| code_pages * PAGE_SIZE).ok_or(Errno::EINVAL)
+}
+
+/// Maps the vDSO with its data page right below, at `wanted` if it is free; gives the address of the code.
+pub(super) fn map_vdso(mm: &Mm, ns: &TimeNamespace, wanted: VirtAddr) -> Result<Option<u64>, Errno> {
     let Some((data, code)) = VDSO.get().and_then(|pages| pages.split_first()) else { return Ok(None) };
     let len = (code.len() + 1) * PAGE_SIZE;
     // One hole that holds both, then the parts in it.
-    let hole = mm.mmap(MapRequest::anonymous(len, Prot::empty()))?;
+    let hole = mm.mmap(MapRequest { addr: wanted, ..MapRequest::anonymous(len, Prot::empty()) })?;
     mm.munmap(hole, len)?;
     let at = VirtAddr(hole.0 + PAGE);
     let data = ns.page().unwrap_or_else(|| data.clone());

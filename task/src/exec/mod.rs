@@ -38,9 +38,8 @@ use vfs::inode::may;
 use vfs::walk::{self, Start};
 use vfs::{Caller, Cap, Cred, File, FileType, Path, open};
 
-pub(crate) use load::enter_time;
-pub use load::set_vdso;
-pub(crate) use load::vdso_around;
+pub(crate) use load::{enter_time, vdso_around};
+pub use load::{map_vdso_again, set_vdso};
 
 /// Interpreters of interpreters before ELOOP.
 const MAX_DEPTH: usize = 5;
@@ -276,7 +275,7 @@ fn replace(
     mm.set_limits(limits_of(&process));
     let top = mm.map_stack(image.exec_stack())?;
     let loaded = image.load(&mm)?;
-    let vdso = load::map_vdso(&mm, &cx.ns().time)?;
+    let vdso = load::map_vdso(&mm, &cx.ns().time, machine::VirtAddr(0))?;
 
     let auxv = auxv(&loaded, vdso, &after.cred, after.secure);
     let shift = if randomize { u64::from(u16::from_le_bytes(random())) } else { 0 };

@@ -6,14 +6,12 @@ use crate::Cx;
 use abi::Errno;
 use abi::signal::*;
 use machine::VirtAddr;
+use machine::segment::{USER_CS, USER_SS};
 use machine::user::{Regs, UserCtx};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// What the psABI lets leaf functions use below the stack pointer.
 const RED_ZONE: u64 = 128;
-/// User code and stack selectors.
-const USER_CS: u16 = 0x33;
-const USER_SS: u16 = 0x2b;
 /// Flags a program may set through a frame: AC OF DF TF SF ZF AF PF CF RF.
 const SETTABLE_FLAGS: u64 = 0x5_0dd5;
 /// DF, RF and TF: clear when a handler starts.
@@ -81,10 +79,10 @@ pub fn context(regs: &Regs, mask: SigSet, trap: &Trap, fpstate: u64) -> SigConte
         rsp: regs.rsp,
         rip: regs.rip,
         eflags: regs.eflags,
-        cs: USER_CS,
+        cs: regs.cs as u16,
         gs: 0,
         fs: 0,
-        ss: USER_SS,
+        ss: regs.ss as u16,
         err: trap.code,
         trapno: trap.number,
         oldmask: mask.0,
@@ -94,7 +92,7 @@ pub fn context(regs: &Regs, mask: SigSet, trap: &Trap, fpstate: u64) -> SigConte
     }
 }
 
-/// Takes the registers back out of a frame; flags and selectors stay ones that a program may have.
+/// Takes the registers back out of a frame; flags stay ones that a program may have, selectors are of its privilege.
 pub fn restore(regs: &mut Regs, c: &SigContext) {
     *regs = Regs {
         r8: c.r8,
@@ -116,9 +114,25 @@ pub fn restore(regs: &mut Regs, c: &SigContext) {
         rip: c.rip,
         eflags: regs.eflags & !SETTABLE_FLAGS | c.eflags & SETTABLE_FLAGS,
         orig_rax: u64::MAX,
-        cs: regs.cs,
-        ss: regs.ss,
+        cs: u64::from(c.cs | 3),
+        ss: u64::from(c.ss | 3),
     };
+}
+
+fn is_64_bit(regs: &Regs) -> bool {
+    regs.cs == USER_CS.into()
+}
+
+fn has_usual_segments(regs: &Regs) -> bool {
+    is_64_bit(regs) && regs.ss == USER_SS.into()
+}
+
+/// A stack segment that cannot be one gives way to every program's.
+fn make_stack_valid(user: &mut UserCtx) {
+    if !UserCtx::is_stack_segment(user.regs.ss as u16) {
+        user.regs.ss = USER_SS.into();
+    }
+    user.segments_changed();
 }
 
 /// Builds the frame for a handler and points the registers at it. EFAULT means the stack cannot take it.
@@ -131,10 +145,11 @@ pub(super) fn push(cx: &mut Cx, action: &SigAction, info: &SigInfo, mask: SigSet
     let at = place(cx.user.regs.rsp, flags, &cx.signal.altstack, size).ok_or(Errno::EFAULT)?;
     save_xstate(cx, at.fpstate, size)?;
     let alt = cx.signal.altstack;
+    let strict = if is_64_bit(&cx.user.regs) { UC_STRICT_RESTORE_SS } else { 0 };
     let frame = RtSigFrame {
         pretcode: action.restorer,
         uc: UContext {
-            flags: UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+            flags: UC_FP_XSTATE | UC_SIGCONTEXT_SS | strict,
             link: 0,
             stack: alt,
             mcontext: context(&cx.user.regs, mask, &cx.signal.trap, at.fpstate),
@@ -155,6 +170,10 @@ pub(super) fn push(cx: &mut Cx, action: &SigAction, info: &SigInfo, mask: SigSet
     regs.rsp = at.frame;
     regs.rip = action.handler;
     regs.eflags &= !HANDLER_CLEARS;
+    if !has_usual_segments(regs) {
+        regs.cs = USER_CS.into();
+        make_stack_valid(&mut cx.user);
+    }
     cx.user.set_xstate(None).map_err(|_| Errno::EFAULT)
 }
 
@@ -193,6 +212,12 @@ fn pop(cx: &mut Cx, at: u64) -> Result<(), Errno> {
     let _ = altstack::change(&mut cx.signal.altstack, &uc.stack, sp, min);
     load_xstate(cx, uc.mcontext.fpstate)?;
     restore(&mut cx.user.regs, &uc.mcontext);
+    if !has_usual_segments(&cx.user.regs) {
+        cx.user.segments_changed();
+        if uc.flags & UC_STRICT_RESTORE_SS == 0 && is_64_bit(&cx.user.regs) {
+            make_stack_valid(&mut cx.user);
+        }
+    }
     cx.restart = None;
     Ok(())
 }
@@ -266,10 +291,10 @@ mod tests {
 
     #[test]
     fn a_hostile_frame_cannot_set_privileged_flags() {
-        let mut regs = Regs { eflags: 0x202, cs: 0x33, ss: 0x2b, ..Regs::default() };
+        let mut regs = Regs { eflags: 0x202, ..Regs::new() };
         let c = SigContext { eflags: !0, cs: 8, ss: 0, rip: 5, ..SigContext::default() };
         restore(&mut regs, &c);
         assert_eq!(regs.eflags, 0x202 | SETTABLE_FLAGS);
-        assert_eq!((regs.cs, regs.ss, regs.rip), (0x33, 0x2b, 5));
+        assert_eq!((regs.cs, regs.ss, regs.rip), (11, 3, 5));
     }
 }

@@ -32,6 +32,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use debug::Debug;
 use machine::sync::{SpinGuard, SpinLock};
+use machine::segment::Selectors;
 use machine::user::Regs;
 use sched::WaitQueue;
 
@@ -89,6 +90,8 @@ pub struct Stop {
     pub regs: Regs,
     /// FS and GS base.
     pub bases: [u64; 2],
+    /// What is in the data segment registers.
+    pub selectors: Selectors,
     /// It stopped on its way out of a call or to a signal, so that the signal named by its tracer takes effect.
     pub(crate) takes_signal: bool,
     /// Its tracer lets it go on, with this signal.

@@ -42,7 +42,7 @@ enum Turn {
 pub(crate) fn stop(cx: &mut Cx, cause: Cause) -> End {
     let task = cx.task.clone();
     let Some(trace) = task.trace() else { return End::Not };
-    cx.user.sync_bases();
+    let selectors = cx.user.selectors();
     let group = cause.group;
     let (tracer, complete) = {
         let mut sig = task.process().sig();
@@ -62,6 +62,7 @@ pub(crate) fn stop(cx: &mut Cx, cause: Cause) -> End {
             info: cause.info,
             regs: cx.user.regs,
             bases: [cx.user.fs_base, cx.user.gs_base],
+            selectors,
             takes_signal: cause.takes_signal,
             resume: None,
             errand: None,
@@ -124,10 +125,11 @@ fn sleep(cx: &mut Cx, task: &Arc<Task>) -> i32 {
         match turn {
             Ok(Turn::Errand(errand)) => {
                 errand(cx);
-                cx.user.sync_bases();
+                let selectors = cx.user.selectors();
                 if let Some(stop) = trace.lock().stop.as_mut() {
                     stop.regs = cx.user.regs;
                     stop.bases = [cx.user.fs_base, cx.user.gs_base];
+                    stop.selectors = selectors;
                 }
             }
             Ok(Turn::Resume(signal)) => return signal,
@@ -140,6 +142,8 @@ fn sleep(cx: &mut Cx, task: &Arc<Task>) -> i32 {
 fn take_registers(cx: &mut Cx, state: &mut SpinGuard<'_, State>) {
     if let Some(stop) = &state.stop {
         cx.user.regs = stop.regs;
+        cx.user.segments_changed();
+        cx.user.set_selectors(stop.selectors);
         [cx.user.fs_base, cx.user.gs_base] = stop.bases;
         if cx.user.regs.orig_rax as i32 == -1 {
             cx.user.regs.orig_rax = u64::MAX;
