@@ -15,6 +15,11 @@ pub const TESTS: &[Test] = &[
     ("listeners_answer_threads_that_die", || program(&["--smp", "4"], &["notify-storm", "12"], "survived")),
     ("segments_stay_what_they_are", || program(&["--smp", "4"], &["segments", "storm", "5"], "survived")),
     ("no_way_leads_into_32_bit_code", || program(&[], &["segments", "narrow"], "none")),
+    ("signals_flood_to_the_limit_and_none_is_lost", || program(&["--smp", "1"], &["signal-storm"], "survived")),
+    ("signals_flood_to_the_limit_on_two_processors", || program(&["--smp", "2"], &["signal-storm"], "survived")),
+    ("signals_flood_to_the_limit_on_four_processors", || program(&["--smp", "4"], &["signal-storm"], "survived")),
+    ("timers_of_idle_processors_fire_in_time", || program(&["--smp", "4"], &["idle-timers"], "ok")),
+    ("interrupted_restartable_sequences_start_again", || program(&["--smp", "2"], &["sections", "2"], "ok")),
     ("a_fork_bomb_within_its_limit_is_survived", || {
         program(&["--mem", "64M"], &["storms", "fork-bomb", "200"], "survived")
     }),

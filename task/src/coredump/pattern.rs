@@ -86,6 +86,48 @@ pub fn expand(pattern: &[u8], facts: &Facts<'_>, out: &mut Vec<u8>) -> bool {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_name_leads_elsewhere_and_any_pattern_expands(
+            pattern in proptest::collection::vec(proptest::num::u8::ANY, 0..MAX_LEN),
+            name in proptest::collection::vec(proptest::sample::select(b"/.%a\xff".to_vec()), 0..20),
+        ) {
+            let facts = Facts {
+                ids: [i32::MAX, i32::MIN, 0, -1],
+                user: [u32::MAX; 2],
+                dumpable: u8::MAX,
+                signal: i32::MIN,
+                time: u64::MAX,
+                host: &name,
+                comm: &name,
+                exe: &name,
+                limit: u64::MAX,
+                cpu: u32::MAX,
+                pidfd: None,
+            };
+            let (mut any, mut parts) = (Vec::new(), Vec::new());
+            expand(&pattern, &facts, &mut any);
+            // The slashes are the pattern's own.
+            assert_eq!(any.iter().filter(|b| **b == b'/').count(), plain_slashes(&pattern));
+            expand(b"%h/%e/%f/%E", &facts, &mut parts);
+            assert!(parts.split(|b| *b == b'/').all(|part| !matches!(part, b"" | b"." | b"..")));
+        }
+    }
+
+    /// Slashes that do not follow a per cent sign that begins a specifier.
+    fn plain_slashes(pattern: &[u8]) -> usize {
+        let mut bytes = pattern.iter();
+        let mut count = 0;
+        while let Some(b) = bytes.next() {
+            match b {
+                b'%' => drop(bytes.next()),
+                b'/' => count += 1,
+                _ => {}
+            }
+        }
+        count
+    }
+
     #[test]
     fn specifiers_expand_as_core_5_says() {
         let facts = Facts {

@@ -150,6 +150,28 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_attribute_is_refused_or_names_known_capabilities(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..28),
+            version in proptest::sample::select(alloc::vec![V1, V2, V3, 0]),
+        ) {
+            let mut bytes = bytes;
+            if let Some(magic) = bytes.first_chunk_mut::<4>() {
+                *magic = version.to_le_bytes();
+            }
+            let first = UserNamespace::first();
+            if let Ok(caps) = FileCaps::parse(&bytes) {
+                assert_eq!((caps.permitted.0 | caps.inheritable.0) & !CapSet::FULL.0, 0);
+            }
+            // What is stored can be read and shown.
+            if let Ok(stored) = to_store(&bytes, first, first, true) {
+                assert!(FileCaps::parse(&stored).is_ok());
+                let _ = to_show(&stored, first, first);
+            }
+        }
+    }
+
     #[test]
     fn the_first_namespace_keeps_version_two() {
         let first = UserNamespace::first();

@@ -173,9 +173,10 @@ pub fn sigtimedwait(cx: &mut Cx, set: SigSet, deadline: Option<Instant>) -> Resu
     set_blocked(&cx.task, real.minus(set));
     let never = WaitQueue::new();
     let ended = never.wait_deadline(deadline, || None::<()>);
-    cx.task.awaited.store(0, Ordering::Relaxed);
-    let got = take(&cx.task, set);
     set_blocked(&cx.task, real);
+    // Not before: one that comes while it is neither blocked nor awaited would end the process.
+    cx.task.awaited.store(0, Ordering::Release);
+    let got = take(&cx.task, set);
     match (got, ended) {
         (Some(info), _) => Ok(info),
         (None, Err(WaitError::TimedOut)) => Err(Errno::EAGAIN),

@@ -4,8 +4,8 @@
 use crate::users::UserCounts;
 use abi::Errno;
 use abi::signal::{SigInfo, SigSet, Signal, si};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// Who has a signal of his own in a queue, once at most (a POSIX timer). `queued` and `dropped` are called under the signal lock.
 pub trait Origin: Send + Sync {
@@ -45,7 +45,8 @@ pub struct Taken {
 #[derive(Default)]
 pub struct Pending {
     set: SigSet,
-    queue: Vec<Queued>,
+    /// Taken from its front, mostly: a long queue is not to be moved for each.
+    queue: VecDeque<Queued>,
 }
 
 /// How a signal is paid for.
@@ -59,7 +60,7 @@ pub struct Payment<'a> {
 impl Pending {
     /// Nothing pending.
     pub const fn new() -> Pending {
-        Pending { set: SigSet::EMPTY, queue: Vec::new() }
+        Pending { set: SigSet::EMPTY, queue: VecDeque::new() }
     }
     /// Which signals are pending.
     #[inline]
@@ -79,7 +80,7 @@ impl Pending {
         if paid {
             let entry = Queued { info: *info, payer: Some(pay.user.clone()), origin: None };
             if self.queue.try_reserve(1).is_ok() {
-                self.queue.push(entry);
+                self.queue.push_back(entry);
                 self.set = self.set.with(sig);
                 return Ok(true);
             }
@@ -97,7 +98,7 @@ impl Pending {
             return;
         }
         origin.queued(true);
-        self.queue.push(Queued { info: *info, payer: None, origin: Some(origin) });
+        self.queue.push_back(Queued { info: *info, payer: None, origin: Some(origin) });
         self.set = self.set.with(sig);
     }
 
@@ -114,7 +115,7 @@ impl Pending {
         }
         Some(match first {
             Some(i) => {
-                let mut entry = self.queue.remove(i);
+                let mut entry = self.queue.remove(i)?;
                 if let Some(origin) = &entry.origin {
                     origin.queued(false);
                 }
@@ -161,6 +162,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn user() -> Arc<UserCounts> {
         UserCounts::alone()
