@@ -17,7 +17,8 @@ static COOKIES: Once<[[u64; 2]; KCMP_TYPES]> = Once::new();
 
 /// 0 for the same thing, else 1 or 2 for its place in the order of its kind.
 fn order(kind: i32, a: usize, b: usize) -> i32 {
-    let cookies = COOKIES.get_or_init(|| core::array::from_fn(|_| [random::next_u64(), random::next_u64() | 1 << 63 | 1]));
+    let cookies =
+        COOKIES.get_or_init(|| core::array::from_fn(|_| [random::next_u64(), random::next_u64() | 1 << 63 | 1]));
     let [hide, factor] = cookies.get(kind as usize).copied().unwrap_or([0, 1]);
     let hidden = |v: usize| (v as u64 ^ hide).wrapping_mul(factor);
     match hidden(a).cmp(&hidden(b)) {

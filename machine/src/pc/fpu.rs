@@ -155,8 +155,7 @@ impl FpuState {
     pub fn new() -> Result<FpuState, OutOfFrames> {
         // SAFETY: the layout has a size.
         let p = NonNull::new(unsafe { alloc_zeroed(layout()) }).ok_or(OutOfFrames)?;
-        let mut s =
-            FpuState { area: p, cpu: NO_CPU, needs: 0, fs: UNKNOWN, gs: UNKNOWN };
+        let mut s = FpuState { area: p, cpu: NO_CPU, needs: 0, fs: UNKNOWN, gs: UNKNOWN };
         s.init_area();
         Ok(s)
     }

@@ -31,8 +31,8 @@ use abi::signal::SigInfo;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use debug::Debug;
-use machine::sync::{SpinGuard, SpinLock};
 use machine::segment::Selectors;
+use machine::sync::{SpinGuard, SpinLock};
 use machine::user::Regs;
 use sched::WaitQueue;
 

@@ -263,7 +263,8 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cred, FileOps, OpenFlags};
+    use crate::{Cred, FileOps};
+    use abi::fcntl::OpenFlags;
     use core::any::Any;
 
     struct Nothing;
@@ -301,12 +302,17 @@ mod tests {
             put(&mut slots, fd, fd & 1 == 1);
         }
         assert_eq!(open(&slots), [0, 1, block - 1, block, 5 * block + 7, nr_open() - 1]);
-        assert!(slots.others.iter().filter(|b| !b.files.is_empty()).count() == 3 && slots.get(3 * BLOCK as i32).is_none());
+        assert!(
+            slots.others.iter().filter(|b| !b.files.is_empty()).count() == 3 && slots.get(3 * BLOCK as i32).is_none()
+        );
         assert_eq!(slots.grow(nr_open()), Err(Errno::EMFILE));
         let marked = |from| slots.next_cloexec(from);
         assert_eq!((marked(0), marked(2), marked(block)), (Some(1), Some(block - 1), Some(5 * block + 7)));
         let free = |min| slots.find_free(min, u32::MAX).unwrap();
-        assert_eq!((free(0), free(block - 1), free(2 * block + 3), free(5 * block + 7)), (2, block + 1, 2 * block + 3, 5 * block + 8));
+        assert_eq!(
+            (free(0), free(block - 1), free(2 * block + 3), free(5 * block + 7)),
+            (2, block + 1, 2 * block + 3, 5 * block + 8)
+        );
         assert_eq!(slots.find_free(block, block + 1), Err(Errno::EMFILE));
     }
 

@@ -50,7 +50,9 @@ fn selector(slot: u64) -> u16 {
 /// Runs with a stack segment of its own for a while.
 fn own_stack(ss: u16) {
     // SAFETY: the segment is flat, and the usual one comes back.
-    unsafe { asm!("mov ss, {:x}", "2: dec {}", "jnz 2b", "mov ss, {:x}", in(reg) ss, inout(reg) 20_000u64 => _, in(reg) 0x2bu16) };
+    unsafe {
+        asm!("mov ss, {:x}", "2: dec {}", "jnz 2b", "mov ss, {:x}", in(reg) ss, inout(reg) 20_000u64 => _, in(reg) 0x2bu16)
+    };
 }
 
 fn storm(seconds: u64) {
