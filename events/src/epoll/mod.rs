@@ -218,8 +218,9 @@ impl Epoll {
                 self.ready.put_back(item);
             }
         }
+        let more = self.ready.end_scan();
         drop(items);
-        if self.ready.any() {
+        if more {
             self.ready.waiters.wake_one();
         }
         match failed {
@@ -231,12 +232,14 @@ impl Epoll {
     /// Whether an item on the ready list is truly ready; takes those off that are not.
     fn is_ready(&self) -> bool {
         let mut items = self.items.lock();
+        let mut found = false;
         for _ in 0..self.ready.len() {
             let Some(item) = self.ready.take() else { break };
             match item.file() {
                 Some(file) if !item.poll(&file).is_empty() => {
                     self.ready.put_back(item);
-                    return true;
+                    found = true;
+                    break;
                 }
                 Some(_) => {}
                 None => {
@@ -245,7 +248,8 @@ impl Epoll {
                 }
             }
         }
-        false
+        self.ready.end_scan();
+        found
     }
 }
 

@@ -10,9 +10,12 @@ use machine::sync::{IrqLock, SpinLock};
 use sched::WaitQueue;
 use vfs::PollEvents;
 
+/// Somebody has taken items off the list and may put them back: who only looks must not find it empty meanwhile.
+const SCANNED: u32 = 1 << 31;
+
 /// Items that may have something to report, in the order in which they were told so.
 pub(super) struct Ready {
-    /// Length of `list`, readable without its lock.
+    /// Length of `list`, with [`SCANNED`], readable without its lock and changed under it.
     count: AtomicU32,
     list: IrqLock<VecDeque<Arc<Item>>>,
     pub waiters: WaitQueue,
@@ -52,14 +55,18 @@ impl Ready {
         self.count.load(Acquire) != 0
     }
     pub fn len(&self) -> usize {
-        self.count.load(Acquire) as usize
+        (self.count.load(Acquire) & !SCANNED) as usize
     }
-    /// The first item. It is off the list before its file is looked at, so that a change meanwhile puts it on again.
+    fn note(&self, list: &VecDeque<Arc<Item>>) {
+        self.count.store(list.len() as u32 | self.count.load(Relaxed) & SCANNED, Release);
+    }
+    /// The first item. It is off the list before its file is looked at, so that a change meanwhile puts it on again. One scans at a
+    /// time (the caller's lock), until [`Ready::end_scan`].
     #[inline]
     pub fn take(&self) -> Option<Arc<Item>> {
         let mut list = self.list.lock();
         let item = list.pop_front()?;
-        self.count.store(list.len() as u32, Release);
+        self.count.store(list.len() as u32 | SCANNED, Release);
         drop(list);
         item.on_list.store(false, SeqCst);
         Some(item)
@@ -70,8 +77,15 @@ impl Ready {
         if !item.on_list.swap(true, SeqCst) {
             let mut list = self.list.lock();
             list.push_back(item);
-            self.count.store(list.len() as u32, Release);
+            self.note(&list);
         }
+    }
+    /// All items that were taken are back on the list or not ready; whether there are any on it.
+    #[inline]
+    pub fn end_scan(&self) -> bool {
+        let list = self.list.lock();
+        self.count.store(list.len() as u32, Release);
+        !list.is_empty()
     }
     /// Puts an item at the end and wakes a waiter.
     pub fn announce(&self, item: Arc<Item>) -> bool {
@@ -81,7 +95,7 @@ impl Ready {
     pub fn discard(&self, item: &Arc<Item>) {
         let mut list = self.list.lock();
         list.retain(|other| !Arc::ptr_eq(other, item));
-        self.count.store(list.len() as u32, Release);
+        self.note(&list);
     }
     pub fn clear(&self) {
         let all = core::mem::take(&mut *self.list.lock());
