@@ -16,7 +16,7 @@ use core::sync::atomic::{
     AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use machine::sync::Once;
-use sched::{Timer, WaitQueue};
+use sched::{Scope, Timeout, WaitQueue};
 use task::cgroup::attach::NSDELEGATE;
 use task::cgroup::{self, Cgroup};
 use vfs::notify::{self, Event};
@@ -39,7 +39,7 @@ pub struct ControlFile {
     wait: WaitQueue,
     /// When its readers were told last; tells them later if that was just now.
     told_ns: AtomicU64,
-    later: Once<Arc<Timer>>,
+    later: Once<Arc<Timeout>>,
 }
 
 /// Readers are told no more often than this.
@@ -69,13 +69,13 @@ impl ControlFile {
         }
         let timer = self.later.get_or_init(|| {
             let file = Arc::downgrade(self);
-            Timer::new(Box::new(move || {
+            Timeout::new(Box::new(move || {
                 if let Some(file) = file.upgrade() {
                     file.tell();
                 }
             }))
         });
-        timer.arm(last.saturating_add(GAP_NS));
+        timer.arm(last.saturating_add(GAP_NS), Scope::Global);
     }
     fn tell(self: &Arc<ControlFile>) {
         self.told_ns.store(sched::now(), Relaxed);
