@@ -72,6 +72,11 @@ impl FairQueue {
     pub fn len(&self) -> usize {
         self.ready.len() + self.early.len()
     }
+    /// Sum of the weights of all runnable fair threads.
+    pub fn load(&self) -> u64 {
+        self.load
+    }
+    /// Waiting threads, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Thread>> {
         self.ready.iter().chain(self.early.iter()).map(|(_, Waiting(thread))| thread)
     }

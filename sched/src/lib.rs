@@ -22,6 +22,8 @@
 extern crate alloc;
 
 pub mod clock;
+mod balance;
+mod change;
 mod completion;
 mod cpu;
 mod cpuset;

@@ -5,6 +5,7 @@ use crate::group;
 use crate::policy::{self, FAIR, IDLE_KEY, Policy};
 use crate::thread::{Lane, Thread};
 use alloc::sync::Arc;
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use posheap::PosHeap;
 
@@ -12,6 +13,14 @@ use posheap::PosHeap;
 const RT_WINDOW_NS: u64 = 1_000_000_000;
 /// ... real-time threads leave the rest to fair ones that wait.
 const RT_MOST_NS: u64 = 950_000_000;
+
+/// Real-time threads that wait, on all CPUs.
+static WAITING: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a real-time thread waits on any CPU.
+pub(crate) fn any_realtime_waits() -> bool {
+    WAITING.load(Relaxed) != 0
+}
 
 /// Guarded by the CPU's queue lock.
 pub(crate) struct RunQueue {
@@ -60,7 +69,11 @@ impl RunQueue {
     }
     /// Waiting threads, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Thread>> {
-        self.realtime.iter().map(|(_, Waiting(thread))| thread).chain(self.fair.iter())
+        self.realtime().chain(self.fair.iter())
+    }
+    /// Waiting real-time threads, in no order.
+    pub fn realtime(&self) -> impl Iterator<Item = &Arc<Thread>> {
+        self.realtime.iter().map(|(_, Waiting(thread))| thread)
     }
 
     /// Charges the running thread for the time up to `now`; the result is that time.
@@ -111,25 +124,30 @@ impl RunQueue {
             self.fair.join(thread, why);
         }
     }
-    /// Forgets a thread that is not waiting here any more.
+    /// Forgets a thread that is not waiting here any more; whether it is a real-time one.
     #[inline]
-    pub fn leave(&mut self, thread: &Thread) {
-        if thread.key.load(Relaxed) == FAIR {
+    pub fn leave(&mut self, thread: &Thread) -> bool {
+        let fair = thread.key.load(Relaxed) == FAIR;
+        if fair {
             self.fair.leave(thread);
         }
         if thread.is_grouped() {
             group::asleep(thread);
         }
+        !fair
     }
-    /// Queues a thread that has joined.
+    /// Queues a thread that has joined; whether it is a real-time one.
     #[inline]
-    pub fn push(&mut self, thread: Arc<Thread>) {
+    pub fn push(&mut self, thread: Arc<Thread>) -> bool {
         let key = thread.key.load(Relaxed);
         if key == FAIR {
-            return self.fair.push(thread);
+            self.fair.push(thread);
+            return false;
         }
         thread.lane.store(Lane::REALTIME, Relaxed);
+        WAITING.fetch_add(1, Relaxed);
         self.realtime.push(key, Waiting(thread));
+        true
     }
     /// Takes a thread out if it waits here; it still counts.
     pub fn take(&mut self, thread: &Thread) -> Option<Arc<Thread>> {
@@ -137,20 +155,27 @@ impl RunQueue {
             Lane::NONE => None,
             Lane::REALTIME => {
                 thread.lane.store(Lane::NONE, Relaxed);
+                WAITING.fetch_sub(1, Relaxed);
                 self.realtime.take(thread.run_seat.load(Relaxed)).map(|(_, Waiting(thread))| thread)
             }
             _ => self.fair.take(thread),
         }
     }
     /// Real-time threads have had their part of this window.
-    fn is_throttled(&self, now: u64) -> bool {
+    pub fn is_throttled(&self, now: u64) -> bool {
         self.realtime_ran >= RT_MOST_NS && now.saturating_sub(self.window_since) < RT_WINDOW_NS && self.fair.len() != 0
+    }
+    /// A real-time thread has been running for so long that fair ones get nothing here.
+    pub fn is_hogged(&self, now: u64) -> bool {
+        now.saturating_sub(self.running_since) >= policy::TICK_NS
+            && self.current.as_ref().is_some_and(|current| current.key.load(Relaxed) < FAIR)
     }
     /// Takes out who runs next.
     #[inline]
     pub fn pop(&mut self, now: u64) -> Option<Arc<Thread>> {
         if !self.realtime.is_empty() && !self.is_throttled(now) {
             let (_, Waiting(thread)) = self.realtime.pop()?;
+            WAITING.fetch_sub(1, Relaxed);
             thread.lane.store(Lane::NONE, Relaxed);
             return Some(thread);
         }
@@ -176,8 +201,9 @@ impl RunQueue {
             return false;
         }
         match (thread.policy(), current.policy()) {
-            (Policy::Batch | Policy::Idle, _) => return false,
+            (Policy::Idle, _) => return false,
             (_, Policy::Idle) => return true,
+            (Policy::Batch, _) => return false,
             _ => {}
         }
         let short = thread.slice_ns() < current.slice_ns();
