@@ -56,6 +56,9 @@ bitflags! {
     }
 }
 
+/// Asks whether the next receive begins at an out-of-band byte.
+pub const SIOCATMARK: u32 = 0x8905;
+
 /// `SOL_SOCKET`: the level of options and control messages of every family.
 pub const SOL_SOCKET: i32 = 1;
 

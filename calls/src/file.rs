@@ -154,9 +154,19 @@ fn signed_nr(cx: &Cx, global: i32) -> i32 {
 }
 
 /// Makes somebody the receiver of SIGIO, with the rights of the caller.
-fn set_owner(cx: &Cx, file: &File, pid: i32, thread: bool) {
+fn set_owner(cx: &Cx, file: &Arc<File>, pid: i32, thread: bool) {
     let cred = cx.cred();
     file.set_owner(Owner { pid, thread, uid: cred.uid, euid: cred.euid, ..file.owner() });
+    file.ops().owned(file);
+}
+
+/// `F_SETOWN`: the owner is a process, or with a negative number a group.
+fn set_owner_nr(cx: &Cx, file: &Arc<File>, nr: i32) -> Result<i64, Errno> {
+    if nr == i32::MIN {
+        return Err(Errno::EINVAL);
+    }
+    set_owner(cx, file, signed_global(cx, nr)?, false);
+    Ok(0)
 }
 
 /// `O_ASYNC` was set or cleared. A terminal that belongs to nobody becomes its foreground group's, or else the caller's.
@@ -221,14 +231,7 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
         cmd::F_GETLK | cmd::F_OFD_GETLK => lock::test(cx, &file, command, arg),
         cmd::F_SETLK | cmd::F_SETLKW | cmd::F_OFD_SETLK | cmd::F_OFD_SETLKW => lock::set(cx, &file, command, arg),
         cmd::F_GETOWN => Ok(i64::from(signed_nr(cx, file.owner().pid))),
-        cmd::F_SETOWN => {
-            let pid = arg as i32;
-            if pid == i32::MIN {
-                return Err(Errno::EINVAL);
-            }
-            set_owner(cx, &file, signed_global(cx, pid)?, false);
-            Ok(0)
-        }
+        cmd::F_SETOWN => set_owner_nr(cx, &file, arg as i32),
         cmd::F_GETOWN_EX => {
             let owner = file.owner();
             let (kind, pid) = match (owner.thread, signed_nr(cx, owner.pid)) {
@@ -290,6 +293,10 @@ pub fn flock(cx: &mut Cx, fd: i32, operation: u32) -> Result<(), Errno> {
 
 const FIONREAD: u32 = 0x541b;
 const SIOCGSKNS: u32 = 0x894c;
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
+const FIOGETOWN: u32 = 0x8903;
+const SIOCGPGRP: u32 = 0x8904;
 const FIONBIO: u32 = 0x5421;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
@@ -323,6 +330,13 @@ pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
         FIGETBSZ if matches!(file.path().dentry.kind(), FileType::Regular | FileType::Directory) => {
             let size = file.attr()?.blksize as i32;
             UserPtr::new(VirtAddr(arg)).write(cx.mm(), &size)?;
+            return Ok(0);
+        }
+        FIOSETOWN | SIOCSPGRP if Socket::of(&file).is_ok() => {
+            return set_owner_nr(cx, &file, UserPtr::new(VirtAddr(arg)).read(cx.mm())?);
+        }
+        FIOGETOWN | SIOCGPGRP if Socket::of(&file).is_ok() => {
+            UserPtr::new(VirtAddr(arg)).write(cx.mm(), &signed_nr(cx, file.owner().pid))?;
             return Ok(0);
         }
         SIOCGSKNS if Socket::of(&file).is_ok() => return socket::open_namespace(cx, &file).map(i64::from),

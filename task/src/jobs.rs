@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::sync::Once;
-use vfs::{JobControl, ProcessId, SignalSource};
+use vfs::{File, JobControl, ProcessId, SignalSource};
 
 /// The thread that runs now, if it belongs to a process.
 pub fn current() -> Option<Arc<Task>> {
@@ -51,6 +51,9 @@ impl JobControl for Task {
     }
     fn signal_pgrp(&self, pgid: i32, sig: i32, from: SignalSource) -> Result<(), Errno> {
         signal_pgrp(pgid, sig, from)
+    }
+    fn urgent(&self, file: &File) {
+        crate::sigio::tell_urgent(file);
     }
     fn controlling_tty(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         if self.process().left_tty.load(Relaxed) { None } else { self.process().session().tty() }
@@ -119,6 +122,9 @@ impl JobControl for Current {
     }
     fn signal_pgrp(&self, pgid: i32, sig: i32, from: SignalSource) -> Result<(), Errno> {
         signal_pgrp(pgid, sig, from)
+    }
+    fn urgent(&self, file: &File) {
+        crate::sigio::tell_urgent(file);
     }
     fn controlling_tty(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         current().and_then(|t| t.controlling_tty())

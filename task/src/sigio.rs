@@ -44,6 +44,7 @@ type Reason = (i32, u64);
 const POLL_IN: Reason = (1, 0x41);
 const POLL_OUT: Reason = (2, 0x304);
 const POLL_MSG: Reason = (3, 0x441);
+const POLL_PRI: Reason = (5, 0x82);
 const POLL_HUP: Reason = (6, 0x18);
 
 /// A file that drives signals.
@@ -173,6 +174,13 @@ impl Watch {
             // A terminal that hung up is not the owner's any more.
             FileType::CharDevice if hung_up => {}
             _ => {
+                // SIGURG says this already, to who did not choose a signal.
+                if file.path().dentry.kind() == FileType::Socket
+                    && keys.contains(PollEvents::PRI)
+                    && file.owner().signal != 0
+                {
+                    tell(&file, self.fd, POLL_PRI);
+                }
                 if (keyless || keys.intersects(PollEvents::READABLE)) && now.intersects(PollEvents::READABLE) {
                     tell(&file, self.fd, POLL_IN);
                 }
@@ -188,40 +196,52 @@ impl Watch {
 }
 
 /// Sends the owner of `file` his signal.
-fn tell(file: &File, fd: i32, reason: Reason) {
+fn tell(file: &File, fd: i32, (code, band): Reason) {
     let owner = file.owner();
-    if owner.pid < 0 {
-        let Some(group) = tree::find_group(owner.pid.saturating_neg()) else { return };
-        for member in group.members() {
-            send_to(&owner, &member, None, fd, reason);
+    for_each_owner(&owner, |process, thread| {
+        let chosen = Signal::from_raw(owner.signal).map_or(Err(Errno::EAGAIN), |sig| {
+            // Elsewhere the numbers of POLL_IN and its like mean something else.
+            let code = if sig != Signal::IO && has_own_codes(sig) { si::SIGIO } else { code };
+            send(process, thread, sig, SigInfo::poll(sig, code, band, fd))
+        });
+        if chosen.is_err() {
+            // None was chosen, or its queue is full. A process that ends needs no notice.
+            let _ = send(process, thread, Signal::IO, SigInfo::kernel(Signal::IO));
         }
-    } else if owner.thread {
-        if let Some(task) = tree::find_task(owner.pid) {
-            send_to(&owner, task.process(), Some(&task), fd, reason);
-        }
-    } else if let Some(process) = tree::find_process(owner.pid) {
-        send_to(&owner, &process, None, fd, reason);
+    });
+}
+
+/// Out-of-band data came: SIGURG, whatever F_SETSIG chose.
+pub(crate) fn tell_urgent(file: &File) {
+    for_each_owner(&file.owner(), |process, thread| {
+        let _ = send(process, thread, Signal::URG, SigInfo::kernel(Signal::URG));
+    });
+}
+
+fn send(process: &Arc<Process>, thread: Option<&Arc<Task>>, sig: Signal, info: SigInfo) -> Result<(), Errno> {
+    match thread {
+        Some(task) => send_task(task, sig, &info),
+        None => send_process(process, sig, &info),
     }
 }
 
-fn send_to(owner: &Owner, process: &Arc<Process>, thread: Option<&Arc<Task>>, fd: i32, (code, band): Reason) {
-    let leader = process.leader();
-    let Some(target) = thread.or(leader.as_ref()) else { return };
-    if !may_send(owner, &target.cred()) {
-        return;
-    }
-    let send = |sig, info: SigInfo| match thread {
-        Some(task) => send_task(task, sig, &info),
-        None => send_process(process, sig, &info),
+/// Calls `tell` with each process, or the one thread, that an owner stands for and may send signals to.
+fn for_each_owner(owner: &Owner, mut tell: impl FnMut(&Arc<Process>, Option<&Arc<Task>>)) {
+    let mut tell = |process: &Arc<Process>, thread: Option<&Arc<Task>>| {
+        let leader = process.leader();
+        if thread.or(leader.as_ref()).is_some_and(|target| may_send(owner, &target.cred())) {
+            tell(process, thread);
+        }
     };
-    let chosen = Signal::from_raw(owner.signal).map_or(Err(Errno::EAGAIN), |sig| {
-        // Elsewhere the numbers of POLL_IN and its like mean something else.
-        let code = if sig != Signal::IO && has_own_codes(sig) { si::SIGIO } else { code };
-        send(sig, SigInfo::poll(sig, code, band, fd))
-    });
-    if chosen.is_err() {
-        // None was chosen, or its queue is full. A process that ends needs no notice.
-        let _ = send(Signal::IO, SigInfo::kernel(Signal::IO));
+    if owner.pid < 0 {
+        let Some(group) = tree::find_group(owner.pid.saturating_neg()) else { return };
+        group.members().iter().for_each(|member| tell(member, None));
+    } else if owner.thread {
+        if let Some(task) = tree::find_task(owner.pid) {
+            tell(task.process(), Some(&task));
+        }
+    } else if let Some(process) = tree::find_process(owner.pid) {
+        tell(&process, None);
     }
 }
 

@@ -2,6 +2,7 @@
 //! processes. `task` implements [`JobControl`]; this floor and the ones up to `task` only use it.
 
 use crate::cred::Cred;
+use crate::file::File;
 use abi::Errno;
 use alloc::sync::Arc;
 use machine::sync::Once;
@@ -47,6 +48,8 @@ pub trait JobControl: Sync {
     fn is_blocked_or_ignored(&self, sig: i32) -> bool;
     /// Sends `sig` to every process of the group.
     fn signal_pgrp(&self, pgid: i32, sig: i32, from: SignalSource) -> Result<(), Errno>;
+    /// Out-of-band data came for an open file: its owner hears of it (SIGURG).
+    fn urgent(&self, _file: &File) {}
     /// The controlling terminal of the caller's session.
     fn controlling_tty(&self) -> Option<Arc<dyn core::any::Any + Send + Sync>>;
     /// Gives the caller, who leads its session, a controlling terminal; or takes it away: from a leader for the whole session, from another

@@ -7,6 +7,7 @@ use crate::poll::{PollEvents, PollTable};
 use abi::Errno;
 use abi::fcntl::cmd::{F_GETPIPE_SZ, F_SETPIPE_SZ};
 use abi::fcntl::{FallocFlags, OpenFlags};
+use alloc::sync::Arc;
 use core::any::Any;
 use mm::io::{Dst, Src};
 
@@ -74,6 +75,8 @@ pub trait FileOps: Send + Sync + Any {
     fn pollable(&self) -> bool {
         false
     }
+    /// The file got an owner (F_SETOWN).
+    fn owned(&self, _f: &Arc<File>) {}
     /// Whom `O_ASYNC` lets know that it is ready.
     fn signals(&self) -> Signals {
         Signals::Never

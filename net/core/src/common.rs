@@ -2,7 +2,10 @@
 
 use abi::Errno;
 use abi::socket::Linger;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use machine::sync::SpinLock;
+use vfs::File;
 
 /// Default and largest buffer size (`net.core.{w,r}mem_{default,max}`).
 pub const BUF_MAX: u32 = 212_992;
@@ -44,6 +47,8 @@ pub struct Common {
     ino: AtomicU64,
     /// Where the next MSG_PEEK looks, negative for the start (SO_PEEK_OFF).
     peek_off: AtomicI32,
+    /// The open file, once it has an owner.
+    owned: SpinLock<Weak<File>>,
 }
 
 impl Default for Common {
@@ -60,6 +65,7 @@ impl Default for Common {
             error: AtomicU32::new(0),
             ino: AtomicU64::new(0),
             peek_off: AtomicI32::new(-1),
+            owned: SpinLock::new(Weak::new()),
         }
     }
 }
@@ -165,6 +171,14 @@ impl Common {
         let n = i32::try_from(n).unwrap_or(i32::MAX);
         let moved = |off: i32| if peeked { off.saturating_add(n) } else { off.saturating_sub(n).max(0) };
         let _ = self.peek_off.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |off| (off >= 0).then(|| moved(off)));
+    }
+    /// The open file of the socket, if it has an owner to be told of out-of-band data.
+    pub fn owned_file(&self) -> Option<Arc<File>> {
+        self.owned.lock().upgrade()
+    }
+    /// The file got an owner.
+    pub fn set_owned_file(&self, file: &Arc<File>) {
+        *self.owned.lock() = Arc::downgrade(file);
     }
     /// Takes the pending error.
     pub fn take_error(&self) -> Option<Errno> {

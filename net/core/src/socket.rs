@@ -7,7 +7,7 @@ use crate::ns::NetNamespace;
 use crate::options::OptValue;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::socket::MsgFlags;
+use abi::socket::{MsgFlags, SIOCATMARK};
 use abi::tty::ioctl::{FIONREAD, TIOCOUTQ};
 use alloc::sync::Arc;
 use core::any::Any;
@@ -86,6 +86,10 @@ pub trait SocketOps: Send + Sync + Any {
     fn readable_bytes(&self) -> Result<usize, Errno>;
     /// Bytes sent and not yet received (TIOCOUTQ).
     fn unsent_bytes(&self) -> Result<usize, Errno>;
+    /// The next receive begins at the out-of-band byte (SIOCATMARK).
+    fn at_mark(&self) -> Result<bool, Errno> {
+        Err(Errno::ENOTTY)
+    }
     /// The credentials of the other end, as they were when the connection was made (SO_PEERGROUPS).
     fn peer_cred(&self) -> Option<Arc<Cred>> {
         None
@@ -154,6 +158,7 @@ impl FileOps for Socket {
         let bytes = match cmd {
             FIONREAD => self.ops.readable_bytes()?,
             TIOCOUTQ => self.ops.unsent_bytes()?,
+            SIOCATMARK => usize::from(self.ops.at_mark()?),
             _ => return Err(Errno::ENOTTY),
         };
         UserPtr::<i32>::new(VirtAddr(arg)).write(caller.mm, &(bytes as i32))?;
@@ -164,6 +169,9 @@ impl FileOps for Socket {
     }
     fn signals(&self) -> vfs::fileops::Signals {
         vfs::fileops::Signals::ToOwner
+    }
+    fn owned(&self, f: &Arc<File>) {
+        self.ops.common().set_owned_file(f);
     }
     fn pollable(&self) -> bool {
         true

@@ -128,6 +128,12 @@ impl SocketOps for UnixSocket {
         let inbox = self.inbox();
         Ok(if self.kind == Kind::Stream { inbox.bytes() } else { inbox.first_len() })
     }
+    fn at_mark(&self) -> Result<bool, Errno> {
+        if self.kind != Kind::Stream {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        Ok(self.inbox().at_mark())
+    }
     fn unsent_bytes(&self) -> Result<usize, Errno> {
         // What waits at a connected peer came from here.
         Ok(self.peer().filter(|_| self.kind != Kind::Dgram).map_or(0, |p| p.charge()))

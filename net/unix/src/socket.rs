@@ -1,7 +1,7 @@
 //! One Unix socket: its place in the graph of peers, and its inbox.
 //!
 //! Data goes straight into the receiver's inbox: a sender copies from user memory under the peer's `inbox` lock, a receiver
-//! copies out under its own. `held` and `charge` repeat the inbox's figures so that sleepers and poll need no lock.
+//! copies out under its own. `held`, `charge` and `urgent` repeat the inbox's figures so that sleepers and poll need no lock.
 //!
 //! Lock order: `inbox` (sleeping; copies may fault under it) before `link` (spin) before the wait queues' own locks. No two
 //! inboxes and no two links are ever held at once. A socket's peer is an owning reference in both directions; closing takes
@@ -9,7 +9,7 @@
 
 use crate::list::Place;
 use crate::name::{self, Name};
-use crate::queue::Inbox;
+use crate::queue::{Inbox, Message};
 use abi::Errno;
 use abi::socket::{Ucred, kind};
 use alloc::collections::VecDeque;
@@ -98,6 +98,7 @@ pub struct UnixSocket {
     inbox: Mutex<Inbox>,
     held: AtomicUsize,
     charge: AtomicUsize,
+    urgent: AtomicBool,
     shut: AtomicU8,
     closed: AtomicBool,
     /// Waiting to receive (or to accept).
@@ -155,6 +156,7 @@ impl UnixSocket {
             inbox: Mutex::new(Inbox::default()),
             held: AtomicUsize::new(0),
             charge: AtomicUsize::new(0),
+            urgent: AtomicBool::new(false),
             shut: AtomicU8::new(0),
             closed: AtomicBool::new(false),
             readers: WaitQueue::new(),
@@ -213,11 +215,17 @@ impl UnixSocket {
     pub fn publish(&self, inbox: &Inbox) {
         self.held.store(inbox.len(), Ordering::Release);
         self.charge.store(inbox.charge(), Ordering::Release);
+        self.urgent.store(inbox.is_urgent(), Ordering::Release);
     }
     /// Messages waiting.
     #[inline]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Acquire)
+    }
+    /// An out-of-band byte waits.
+    #[inline]
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire)
     }
     /// Memory the waiting messages hold.
     #[inline]
@@ -312,6 +320,7 @@ impl UnixSocket {
         if self.held() > 0 || waiting {
             events |= PollEvents::READABLE;
         }
+        events.set(PollEvents::PRI, self.is_urgent());
         if phase == Phase::Listening {
             return events;
         }
@@ -344,7 +353,7 @@ impl UnixSocket {
         };
         self.shut(Shutdown { read: true, write: true });
         if let Some(peer) = peer.filter(|_| self.kind != Kind::Dgram) {
-            if !rest.is_empty() {
+            if rest.iter().skip(usize::from(rest.front().is_some_and(Message::is_spent))).next().is_some() {
                 peer.common.set_error(Errno::ECONNRESET);
             }
             peer.shut(Shutdown { read: true, write: true });

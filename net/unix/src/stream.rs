@@ -34,7 +34,9 @@ impl UnixSocket {
 
     /// send on a stream: all of it, waiting for room.
     pub fn send_stream(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize, Errno> {
-        if msg.flags.contains(MsgFlags::OOB) {
+        // The last byte of an out-of-band message is the one that goes out of band.
+        let last = usize::from(msg.flags.contains(MsgFlags::OOB));
+        if msg.src.remaining() < last {
             return Err(Errno::EOPNOTSUPP);
         }
         let connected = self.phase() == Phase::Connected;
@@ -56,14 +58,20 @@ impl UnixSocket {
                 return progress(msg.src.done() - start, Errno::EPIPE);
             }
             let mut result = Ok(0);
-            while msg.src.remaining() > 0 && inbox.charge() < sndbuf as usize && result.is_ok() {
-                result = inbox.append(msg.src, &mut attached);
+            while msg.src.remaining() > last && inbox.charge() < sndbuf as usize && result.is_ok() {
+                result = inbox.append(msg.src, msg.src.remaining() - last, &mut attached);
+            }
+            let urgent = last > 0 && msg.src.remaining() == last && inbox.charge() < sndbuf as usize && result.is_ok();
+            if urgent {
+                result = inbox.append_urgent(msg.src, &mut attached);
             }
             let empty = inbox.is_empty();
             peer.publish(&inbox);
             drop(inbox);
-            // Also when there was something: each arrival is an event of its own (EPOLLET, SIGIO).
-            if !empty {
+            if urgent && result.is_ok() {
+                peer.tell_urgent();
+            } else if !empty {
+                // Also when there was something: each arrival is an event of its own (EPOLLET, SIGIO).
                 peer.readers.wake_sync();
             }
             let done = msg.src.done() - start;
@@ -89,7 +97,7 @@ impl UnixSocket {
             return Err(Errno::EINVAL);
         }
         if msg.flags.contains(MsgFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
+            return self.recv_urgent(msg);
         }
         let (start, nonblock) = (msg.dst.done(), msg.flags.contains(MsgFlags::DONTWAIT));
         let peek = msg.flags.contains(MsgFlags::PEEK);
@@ -99,7 +107,7 @@ impl UnixSocket {
             false => asked.min(self.common.rcvlowat() as usize),
         };
         let by_sender = self.passes_sender();
-        let mut extras = Extras::default();
+        let mut extras = Extras { inline: self.common.is(Flag::OobInline), ..Extras::default() };
         let mut deadline = None;
         loop {
             let mut result = Ok(0);
@@ -116,6 +124,9 @@ impl UnixSocket {
                 self.wake_senders(before, &inbox);
                 let more = !inbox.is_empty();
                 drop(inbox);
+                if !extras.passed.is_empty() {
+                    crate::gc::bury(core::mem::take(&mut extras.passed));
+                }
                 if more {
                     self.readers.wake_key(1, false, PollEvents::READABLE.passed_on());
                 }
@@ -132,7 +143,7 @@ impl UnixSocket {
                 deliver(msg, extras, &self.common);
                 return Ok(done);
             }
-            let waited = self.wait_for_bytes(done, skip, nonblock, &mut deadline);
+            let waited = self.wait_for_bytes(done, peek.then_some(skip), nonblock, &mut deadline);
             match waited {
                 Ok(true) => {}
                 Err(e) if done == 0 => return Err(e),
@@ -144,20 +155,51 @@ impl UnixSocket {
         }
     }
 
+    /// recv of the out-of-band byte, which never waits.
+    fn recv_urgent(&self, msg: &mut RecvMsg<'_, '_>) -> Result<usize, Errno> {
+        if self.common.is(Flag::OobInline) {
+            return Err(Errno::EINVAL);
+        }
+        let mut extras = Extras::default();
+        let mut inbox = self.inbox();
+        let before = inbox.charge();
+        let result = inbox.read_urgent(msg.dst, &mut extras, msg.flags.contains(MsgFlags::PEEK));
+        self.publish(&inbox);
+        self.wake_senders(before, &inbox);
+        drop(inbox);
+        crate::gc::bury(extras.passed);
+        result?;
+        msg.out_flags |= MsgFlags::OOB;
+        Ok(1)
+    }
+
+    /// An out-of-band byte came: the owner's signal first, so that who sleeps in a receive finds it when it wakes.
+    fn tell_urgent(&self) {
+        if let Some(file) = self.common.owned_file() {
+            vfs::jobs().urgent(&file);
+        }
+        self.readers.wake_key(1, true, u64::from((PollEvents::READABLE | PollEvents::PRI).bits()));
+    }
+
+    /// Something waits for a receive, or for a peek that passes over this many bytes.
+    fn holds_for(&self, peek: Option<usize>) -> bool {
+        self.held() > 0 && peek.is_none_or(|skip| self.inbox().can_peek(skip, self.common.is(Flag::OobInline)))
+    }
+
     /// More than `skip` bytes wait.
     pub fn holds_more(&self, skip: usize) -> bool {
         self.held() > 0 && (skip == 0 || self.inbox().bytes() > skip)
     }
 
-    /// Waits until there is something past the first `skip` bytes (true) or nothing will come (false).
+    /// Waits until there is something (past the first bytes, for a peek) or nothing will come (false).
     fn wait_for_bytes(
         &self,
         done: usize,
-        skip: usize,
+        peek: Option<usize>,
         nonblock: bool,
         deadline: &mut Option<u64>,
     ) -> Result<bool, Errno> {
-        if self.holds_more(skip) {
+        if self.holds_for(peek) {
             return Ok(true);
         }
         if done == 0
@@ -168,12 +210,16 @@ impl UnixSocket {
         if deadline.is_none() {
             *deadline = self.common.deadline(true);
         }
-        let ready = || match self.holds_more(skip) {
+        let ready = || match self.holds_for(peek) {
             // The other end may have written and gone between the two looks.
-            false => (self.is_read_shut() || self.common.has_error()).then(|| self.holds_more(skip)),
+            false => (self.is_read_shut() || self.common.has_error()).then(|| self.holds_for(peek)),
             true => Some(true),
         };
         let more = UnixSocket::wait(&self.readers, nonblock, *deadline, ready)?;
+        // A signal that came with an out-of-band byte is handled before the byte is passed by.
+        if more && self.is_urgent() && sched::current().interrupted() {
+            return Err(Errno::ERESTARTSYS);
+        }
         if !more
             && done == 0
             && let Some(e) = self.common.take_error()

@@ -143,6 +143,24 @@ fn files_arrive_with_their_bytes_and_bound_a_receive() {
 }
 
 #[test]
+fn an_out_of_band_byte_bounds_receives() {
+    let (a, b) = UnixSocket::pair(Kind::Stream, me());
+    let passed = file(&UnixSocket::new(Kind::Stream));
+    assert_eq!(recv_full(&b, 1, MsgFlags::OOB).err(), Some(Errno::EINVAL));
+    send_full(&a, b"one!", alloc::vec![], MsgFlags::OOB).unwrap();
+    send(&a, b"two").unwrap();
+    assert!(poll(&b).contains(PollEvents::PRI));
+    assert_eq!(recv_full(&b, 1, MsgFlags::OOB).unwrap().bytes, b"!");
+    assert!(!poll(&b).contains(PollEvents::PRI));
+    assert_eq!(recv(&b, 9).unwrap(), b"one", "stops where the byte was");
+    assert_eq!(recv(&b, 9).unwrap(), b"two");
+    send_full(&a, b"!", alloc::vec![passed], MsgFlags::OOB).unwrap();
+    send(&a, b"three").unwrap();
+    let got = recv_full(&b, 9, MsgFlags::empty()).unwrap();
+    assert_eq!((&got.bytes[..], got.files.len()), (&b"three"[..], 0), "the byte is passed by, with what came along");
+}
+
+#[test]
 fn credentials_come_when_asked_for() {
     let (a, b) = UnixSocket::pair(Kind::Dgram, me());
     b.common().set(Flag::PassCred, true);

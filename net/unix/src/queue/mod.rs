@@ -1,7 +1,9 @@
 //! What waits to be received: messages made of pieces of page frames, with what was sent beside them.
 //!
 //! A stream's bytes are merged into the last frame while nothing is attached to either side of the seam; datagrams and packets
-//! keep their bounds. A message is charged by its frames, which is what SO_SNDBUF limits.
+//! keep their bounds; [`urgent`] is about bytes sent out of band. A message is charged by its frames, which is what SO_SNDBUF limits.
+
+mod urgent;
 
 use crate::flight::Flight;
 use crate::name::Name;
@@ -38,10 +40,21 @@ struct Piece {
     len: usize,
 }
 
+/// What a message of a stream is besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    /// The out-of-band byte, neither received nor passed by.
+    Urgent,
+    /// The place of an out-of-band byte that was received; no bytes.
+    Spent,
+}
+
 /// One message, or one frame's worth of a stream.
 pub struct Message {
     pieces: SmallVec<[Piece; 1]>,
     len: usize,
+    mark: Mark,
     /// What goes along.
     pub attached: Option<Box<Attached>>,
 }
@@ -61,7 +74,7 @@ impl Message {
             pieces.push(Piece { frame, off: 0, len: want });
             len += want;
         }
-        Ok(Message { pieces, len, attached })
+        Ok(Message { pieces, len, attached, mark: Mark::None })
     }
     fn charge(&self) -> usize {
         self.pieces.len().max(1) * PAGE_SIZE
@@ -81,6 +94,10 @@ impl Message {
             }
         }
         Ok(dst.done() - start)
+    }
+    /// It is only the place of an out-of-band byte.
+    pub fn is_spent(&self) -> bool {
+        self.mark == Mark::Spent
     }
     /// Files go along.
     pub fn has_files(&self) -> bool {
@@ -108,9 +125,18 @@ pub struct Extras {
     pub process: Option<ProcessId>,
     /// Address of the sender.
     pub from: Option<Arc<Name>>,
+    /// The receiver wants out-of-band bytes among the others (SO_OOBINLINE).
+    pub inline: bool,
+    /// Messages with files that nobody receives, to be dropped without locks held.
+    pub passed: VecDeque<Message>,
 }
 
 impl Extras {
+    fn keep(&mut self, message: Message) {
+        if message.has_files() {
+            self.passed.push_back(message);
+        }
+    }
     /// Takes (or, peeking, copies) what is attached. Copying files fails without memory.
     fn gather(&mut self, attached: &mut Option<Box<Attached>>, peek: bool) -> Result<(), Errno> {
         let Some(a) = attached else { return Ok(()) };
@@ -141,6 +167,10 @@ pub struct Inbox {
     bytes: usize,
     charge: usize,
     spare: Option<Frame>,
+    /// Messages with a mark.
+    marks: usize,
+    /// One of them is the out-of-band byte.
+    urgent: bool,
 }
 
 impl Inbox {
@@ -172,16 +202,23 @@ impl Inbox {
         self.queue.push_back(message);
         Ok(())
     }
-    /// Adds up to one frame of a stream. `attached` goes along with its first byte and is taken when there was progress.
-    pub fn append(&mut self, src: &mut Src<'_>, attached: &mut Option<Box<Attached>>) -> Result<usize, Errno> {
+    /// Adds up to one frame of a stream, and no more than `most` bytes. `attached` goes along with its first byte and is taken when there was
+    /// progress.
+    pub fn append(
+        &mut self,
+        src: &mut Src<'_>,
+        most: usize,
+        attached: &mut Option<Box<Attached>>,
+    ) -> Result<usize, Errno> {
         if attached.is_none()
             && let Some(last) = self.queue.back_mut()
             && last.attached.is_none()
+            && last.mark == Mark::None
             && let Some(piece) = last.pieces.last_mut()
             && piece.off + piece.len < PAGE_SIZE
         {
             let end = piece.off + piece.len;
-            let n = src.get_frame(&piece.frame, end, PAGE_SIZE - end)?;
+            let n = src.get_frame(&piece.frame, end, most.min(PAGE_SIZE - end))?;
             piece.len += n;
             last.len += n;
             self.bytes += n;
@@ -192,10 +229,10 @@ impl Inbox {
             Some(frame) => frame,
             None => mm::frames::alloc().map_err(|_| Errno::ENOBUFS)?,
         };
-        let n = src.get_frame(&frame, 0, PAGE_SIZE)?;
+        let n = src.get_frame(&frame, 0, most.min(PAGE_SIZE))?;
         let mut pieces = SmallVec::new();
         pieces.push(Piece { frame, off: 0, len: n });
-        self.push(Message { pieces, len: n, attached: attached.take() })?;
+        self.push(Message { pieces, len: n, attached: attached.take(), mark: Mark::None })?;
         Ok(n)
     }
     /// Receives bytes of a stream: what fits, over the bounds of writes, but not over attached files (after them it stops) nor,
@@ -203,6 +240,9 @@ impl Inbox {
     pub fn read_stream(&mut self, dst: &mut Dst<'_>, extras: &mut Extras, by_sender: bool) -> Result<usize, Errno> {
         let start = dst.done();
         while dst.remaining() > 0 {
+            if self.marks > 0 && self.stops_at_mark(dst.done() > start, extras) {
+                break;
+            }
             let Some(message) = self.queue.front_mut() else { break };
             let creds = message.attached.as_ref().and_then(|a| a.creds);
             if by_sender && dst.done() > start && creds != extras.creds {
@@ -237,12 +277,24 @@ impl Inbox {
         by_sender: bool,
         mut skip: usize,
     ) -> Result<usize, Errno> {
-        let start = dst.done();
+        let (start, mut passed_over) = (dst.done(), false);
         for message in &mut self.queue {
+            let copied = dst.done() > start;
+            // At a place that was reached by passing over bytes, marks do not count.
+            match message.mark {
+                _ if passed_over => {}
+                Mark::Spent if copied && !self.urgent => break,
+                Mark::Urgent if copied => break,
+                Mark::Spent => continue,
+                Mark::Urgent if !extras.inline => continue,
+                _ => {}
+            }
             if skip >= message.len {
                 skip -= message.len;
+                passed_over = true;
                 continue;
             }
+            passed_over = false;
             let creds = message.attached.as_ref().and_then(|a| a.creds);
             if dst.remaining() == 0 || by_sender && dst.done() > start && creds != extras.creds {
                 break;
@@ -281,10 +333,18 @@ impl Inbox {
         }
         copied.map(|n| Some((n, len)))
     }
-    fn drop_first(&mut self) {
-        let Some(mut message) = self.queue.pop_front() else { return };
+    fn take_first(&mut self) -> Option<Message> {
+        let message = self.queue.pop_front()?;
         self.bytes -= message.len;
         self.charge -= message.charge();
+        if message.mark != Mark::None {
+            self.marks -= 1;
+            self.urgent &= message.mark != Mark::Urgent;
+        }
+        Some(message)
+    }
+    fn drop_first(&mut self) {
+        let Some(mut message) = self.take_first() else { return };
         if self.spare.is_none() {
             self.spare = message.pieces.pop().map(|p| p.frame);
         }
@@ -295,7 +355,7 @@ impl Inbox {
     }
     /// Takes everything out; the caller drops it without locks held.
     pub fn take_all(&mut self) -> VecDeque<Message> {
-        (self.bytes, self.charge) = (0, 0);
+        (self.bytes, self.charge, self.marks, self.urgent) = (0, 0, 0, false);
         core::mem::take(&mut self.queue)
     }
 }
