@@ -10,12 +10,29 @@ test.support.use_resources = []
 test.support.verbose = 0
 
 
+def child_processes():
+    """The processes that multiprocessing started, without reaping those that ended."""
+    process = sys.modules.get("multiprocessing.process")
+    return set(process._children) if process else set()
+
+
 class Outcomes(unittest.TestResult):
     """Collects outcome and name of every test."""
 
     def __init__(self):
         super().__init__()
         self.lines = {}
+
+    def startTest(self, test_case):
+        super().startTest(test_case)
+        self.before = child_processes()
+
+    def stopTest(self, test_case):
+        super().stopTest(test_case)
+        if self.lines.get(test_case.id()) in ("ERROR", "FAIL"):
+            # A failed test may leave processes for which the end of its module would wait for ever.
+            for child in child_processes() - self.before:
+                child.kill()
 
     def note(self, test_case, outcome):
         self.lines[test_case.id()] = outcome
@@ -46,17 +63,25 @@ class Outcomes(unittest.TestResult):
             super().addSubTest(test_case, subtest, err)
 
 
-result = Outcomes()
-quiet = os.open(os.devnull, os.O_WRONLY)
-output = os.dup(1)
-os.dup2(quiet, 1)
-os.dup2(quiet, 2)
-for module in sys.argv[1:]:
-    unittest.defaultTestLoader.loadTestsFromName(module)(result)
 FORMS = {"ok": "ok {}", "skipped": "ok {} # SKIP", "expected failure": "not ok {} # XFAIL"}
-with open(output, "w", encoding="utf-8") as file:
-    for number, (name, outcome) in enumerate(sorted(result.lines.items()), 1):
-        print(FORMS.get(outcome, "not ok {}").format(f"{number} - {name}"), file=file)
-    if os.environ.get("REASONS"):
-        for _, reason in result.errors + result.failures:
-            print(reason, file=file)
+
+
+def main():
+    result = Outcomes()
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    output = os.dup(1)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    for module in sys.argv[1:]:
+        unittest.defaultTestLoader.loadTestsFromName(module)(result)
+    with open(output, "w", encoding="utf-8") as file:
+        for number, (name, outcome) in enumerate(sorted(result.lines.items()), 1):
+            print(FORMS.get(outcome, "not ok {}").format(f"{number} - {name}"), file=file)
+        if os.environ.get("REASONS"):
+            for _, reason in result.errors + result.failures:
+                print(reason, file=file)
+
+
+# Processes that multiprocessing spawns import this file again.
+if __name__ == "__main__":
+    main()
