@@ -85,7 +85,11 @@ fn pull_realtime(cpu: &'static Cpu) -> bool {
 
 /// The first of the real-time threads waiting in a queue that may run on `cpu`.
 fn first_realtime(queue: &RunQueue, cpu: CpuId) -> Option<Arc<Thread>> {
-    queue.realtime().filter(|thread| thread.affinity.contains(cpu)).min_by_key(|thread| thread.key.load(Relaxed)).cloned()
+    queue
+        .realtime()
+        .filter(|thread| thread.affinity.contains(cpu))
+        .min_by_key(|thread| thread.key.load(Relaxed))
+        .cloned()
 }
 
 /// A real-time thread has to wait, with its CPU's queue locked: has the CPU that runs what matters least come for it.

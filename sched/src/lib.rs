@@ -21,9 +21,9 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
-pub mod clock;
 mod balance;
 mod change;
+pub mod clock;
 mod completion;
 mod cpu;
 mod cpuset;
