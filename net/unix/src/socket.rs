@@ -353,7 +353,7 @@ impl UnixSocket {
         };
         self.shut(Shutdown { read: true, write: true });
         if let Some(peer) = peer.filter(|_| self.kind != Kind::Dgram) {
-            if rest.iter().skip(usize::from(rest.front().is_some_and(Message::is_spent))).next().is_some() {
+            if rest.len() > usize::from(rest.front().is_some_and(Message::is_spent)) {
                 peer.common.set_error(Errno::ECONNRESET);
             }
             peer.shut(Shutdown { read: true, write: true });
