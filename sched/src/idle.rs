@@ -7,6 +7,7 @@ use crate::switch;
 use crate::timeout;
 use crate::timer;
 use core::sync::atomic::Ordering::*;
+use machine::aspace::AddressSpace;
 use machine::cpu::IrqOff;
 
 /// What a CPU other than the boot CPU runs: it joins the scheduler as an idle CPU.
@@ -30,6 +31,8 @@ pub(crate) fn run() {
             switch::schedule();
             continue;
         }
+        // A process may end while this CPU sleeps, which must not keep its memory for having run it last.
+        AddressSpace::deactivate();
         let irq = IrqOff::new();
         IDLE.insert(cpu.id);
         core::sync::atomic::fence(SeqCst);

@@ -2,6 +2,7 @@
 //! goes away, while signals and SIGKILL reach them through pidfds. Every process must end and be reaped; then `survived` is printed.
 
 use ochre_guest::{Rng, now_ms, raw_call, sleep_ms};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Processes under the filter, and threads that answer for it.
@@ -19,6 +20,8 @@ const ADDFD: u64 = 0x4018_2103;
 const LISTENER: [u64; 2] = [8, 8 | 32];
 
 static STOP: AtomicBool = AtomicBool::new(false);
+/// Who looks for the next call.
+static FETCH: Mutex<()> = Mutex::new(());
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn on_signal(_: i32) {}
@@ -140,21 +143,9 @@ fn answer(listener: i32, seed: u64) {
     let since = now_ms();
     while !STOP.load(Relaxed) {
         assert!(now_ms() - since < 200_000, "the round does not end");
-        let mut ready = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
-        // SAFETY: a structure that lives.
-        if unsafe { libc::poll(&mut ready, 1, 20) } <= 0 {
-            continue;
-        }
-        if ready.revents & libc::POLLIN == 0 {
-            sleep_ms(5);
-            continue;
-        }
-        let mut notice = [0u64; 10];
+        let Some(notice) = next(listener) else { continue };
         // SAFETY: each structure is as long as its command says.
         unsafe {
-            if libc::ioctl(listener, RECV, notice.as_mut_ptr()) != 0 {
-                continue;
-            }
             if rng.below(2) == 0 {
                 // Standard output under any number, now and then as the answer itself.
                 let mut fd = [notice[0], (rng.below(2) * 2) | (1 << 32), 0];
@@ -167,4 +158,22 @@ fn answer(listener: i32, seed: u64) {
             }
         }
     }
+}
+
+/// A call that waits for its answer, if one comes soon.
+fn next(listener: i32) -> Option<[u64; 10]> {
+    // What is ready must not be fetched by another meanwhile: RECV would wait for a next call, and there may be none.
+    let _alone = FETCH.lock().expect("an answerer fails");
+    let mut ready = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+    // SAFETY: a structure that lives.
+    if unsafe { libc::poll(&mut ready, 1, 20) } <= 0 {
+        return None;
+    }
+    if ready.revents & libc::POLLIN == 0 {
+        sleep_ms(5);
+        return None;
+    }
+    let mut notice = [0u64; 10];
+    // SAFETY: the structure is as long as the command says.
+    (unsafe { libc::ioctl(listener, RECV, notice.as_mut_ptr()) } == 0).then_some(notice)
 }
