@@ -95,7 +95,8 @@ tmux_() {
     tmux -L t send-keys 'echo status $?' Enter
     check interrupt shown '^status 130'
     tmux -L t resize-window -x 100 -y 30
-    tmux -L t send-keys 'clear; stty size' Enter
+    # The server tells the terminal a little later.
+    tmux -L t send-keys 'clear; while [[ $(stty size) = 24* ]]; do sleep .1; done; stty size' Enter
     check resize shown '^30 |^29 '
     tmux -L t send-keys 'printf "\033[31mred\033[0m\n"; exit' Enter
     for _ in {1..50}; do [ "$(tmux -L t list-panes | wc -l)" = 1 ] && break; sleep 0.1; done

@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "guest")]
     unit: bool,
     /// Calls the fuzzer makes
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     fuzz_calls: u64,
 }
 

@@ -128,7 +128,7 @@ fn script_of(suite: &Suite, plan: &[Program]) -> String {
     let mut script = String::from("echo @@BOOT\n");
     for Program { command, label } in plan {
         script += &format!(
-            "echo; echo '@@START {suite} {label}'; export HOME=/tmp/{label}; mkdir -p $HOME; cd $HOME\n\
+            "echo; echo '@@START {suite} {label}'; export HOME=$(mktemp -d); cd $HOME\n\
              timeout {limit} {runner}{command} </dev/null\n\
              status=$?; [ $status = 124 ] && end=timeout || end=exit=$status\n\
              echo; echo \"@@END $end\"; cd /; rm -rf $HOME\n",
