@@ -8,16 +8,14 @@ use crate::sem::Set;
 use crate::shm::Segment;
 use abi::Errno;
 use alloc::sync::Arc;
-use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use machine::sync::Once;
-use vfs::ns::{Namespace, NsId, NsKind};
+use vfs::ns::{Namespace, NsHead, NsKind};
 use vfs::user_ns::UserNamespace;
 
 /// The objects and their limits.
 pub struct IpcNamespace {
-    ns_id: NsId,
-    owner: Arc<UserNamespace>,
+    head: NsHead,
     /// Shared memory segments.
     pub shm: Ids<Segment>,
     /// Semaphore sets.
@@ -75,12 +73,11 @@ impl Drop for Share {
 impl IpcNamespace {
     /// An empty one with Linux's limits; `owner` is the user namespace it is made in.
     pub fn new(owner: &Arc<UserNamespace>) -> Arc<IpcNamespace> {
-        IpcNamespace::build(NsId::next(), owner)
+        IpcNamespace::build(NsHead::next(NsKind::Ipc, owner))
     }
-    fn build(ns_id: NsId, owner: &Arc<UserNamespace>) -> Arc<IpcNamespace> {
+    fn build(head: NsHead) -> Arc<IpcNamespace> {
         vfs::ns::enlist(Arc::new(IpcNamespace {
-            ns_id,
-            owner: owner.clone(),
+            head,
             shm: Ids::new(),
             sem: Ids::new(),
             msg: Ids::new(),
@@ -94,33 +91,18 @@ impl IpcNamespace {
     }
     /// The user namespace whose capabilities count here.
     pub fn user_ns(&self) -> &Arc<UserNamespace> {
-        &self.owner
-    }
-}
-
-impl Drop for IpcNamespace {
-    fn drop(&mut self) {
-        vfs::ns::delist(self.ns_id.id);
+        self.head.owner()
     }
 }
 
 impl Namespace for IpcNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Ipc
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }
 
 /// The namespace of the first process.
 pub fn first() -> &'static Arc<IpcNamespace> {
     static FIRST: Once<Arc<IpcNamespace>> = Once::new();
-    FIRST.get_or_init(|| IpcNamespace::build(NsKind::Ipc.first(), UserNamespace::first()))
+    FIRST.get_or_init(|| IpcNamespace::build(NsHead::first(NsKind::Ipc)))
 }

@@ -76,7 +76,7 @@ pub use mm::io::{Dst, Src};
 pub use mm::pagecache::{PageBacking, PageCache};
 pub use mount::{MntFlags, Mount};
 pub use namespace::MountNamespace;
-pub use ns::{Namespace, NsId, NsKind};
+pub use ns::{Namespace, NsHead, NsId, NsKind};
 pub use path::Path;
 pub use poll::{PollEvents, PollTable};
 pub use rare::Rare;

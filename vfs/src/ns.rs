@@ -96,30 +96,78 @@ impl NsId {
     }
 }
 
+/// What every namespace has: a kind, numbers, an owner. Dropping it takes the namespace off the list that [`enlist`] put it on.
+pub struct NsHead {
+    kind: NsKind,
+    ids: NsId,
+    /// `None` for the first user namespace only, and for one on its way out.
+    owner: Option<Arc<UserNamespace>>,
+}
+
+impl NsHead {
+    /// Of the first namespace of this kind.
+    pub fn first(kind: NsKind) -> NsHead {
+        let owner = (kind != NsKind::User).then(|| UserNamespace::first().clone());
+        NsHead { kind, ids: kind.first(), owner }
+    }
+    /// Of one more, whose owner is `owner`.
+    pub fn next(kind: NsKind, owner: &Arc<UserNamespace>) -> NsHead {
+        NsHead { kind, ids: NsId::next(), owner: Some(owner.clone()) }
+    }
+    /// The user namespace whose capabilities count. The first user namespace gives itself.
+    pub fn owner(&self) -> &Arc<UserNamespace> {
+        self.owner.as_ref().unwrap_or_else(|| UserNamespace::first())
+    }
+    /// The same, but the first user namespace has none.
+    pub fn named_owner(&self) -> Option<&Arc<UserNamespace>> {
+        self.owner.as_ref()
+    }
+    /// Gives the owner up, for a user namespace that lets go of its ancestors itself.
+    pub(crate) fn take_owner(&mut self) -> Option<Arc<UserNamespace>> {
+        self.owner.take()
+    }
+}
+
+impl Drop for NsHead {
+    fn drop(&mut self) {
+        let gone = ALL.lock().remove(&self.ids.id);
+        drop(gone);
+    }
+}
+
 /// A namespace of any kind.
 pub trait Namespace: Send + Sync + Any {
-    /// What it separates.
-    fn kind(&self) -> NsKind;
-    /// Its numbers.
-    fn ns_id(&self) -> NsId;
+    /// What it shares with all others.
+    fn head(&self) -> &NsHead;
     /// The user namespace whose capabilities count for it. The first user namespace gives itself.
-    fn owner(&self) -> Arc<UserNamespace>;
-    /// For those who know the concrete type.
-    fn as_any(&self) -> &(dyn Any + Send + Sync);
+    fn owner(&self) -> Arc<UserNamespace> {
+        self.head().owner().clone()
+    }
+    /// What it separates.
+    fn kind(&self) -> NsKind {
+        self.head().kind
+    }
     /// 64-bit identity.
     fn id(&self) -> u64 {
-        self.ns_id().id
+        self.head().ids.id
     }
     /// Inode number of its nsfs file.
     fn inum(&self) -> u32 {
-        self.ns_id().inum
+        self.head().ids.inum
+    }
+}
+
+impl dyn Namespace {
+    /// The namespace as what it is, if it is a `T`.
+    pub fn downcast_ref<T: Namespace>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
     }
 }
 
 /// Every namespace by its 64-bit number. A leaf lock.
 static ALL: SpinLock<BTreeMap<u64, Weak<dyn Namespace>>> = SpinLock::new(BTreeMap::new());
 
-/// Makes a new namespace known to listns(2) and to file handles; it says [`delist`] when it is dropped.
+/// Makes a new namespace known to listns(2) and to file handles; dropping its [`NsHead`] ends that.
 pub fn enlist<T: Namespace>(ns: Arc<T>) -> Arc<T> {
     let weak: Weak<dyn Namespace> = Arc::downgrade(&(ns.clone() as Arc<dyn Namespace>));
     let _ = ALL.lock().insert(ns.id(), weak);
@@ -128,16 +176,7 @@ pub fn enlist<T: Namespace>(ns: Arc<T>) -> Arc<T> {
 
 /// The number of the user namespace that owns this one; the first user namespace has no owner.
 pub fn owner_id(ns: &dyn Namespace) -> Option<u64> {
-    match ns.as_any().downcast_ref::<UserNamespace>() {
-        Some(user) => user.parent().map(|up| up.id()),
-        None => Some(ns.owner().id()),
-    }
-}
-
-/// Undoes [`enlist`].
-pub fn delist(id: u64) {
-    let gone = ALL.lock().remove(&id);
-    drop(gone);
+    Some(ns.head().named_owner()?.id())
 }
 
 /// The namespace with this 64-bit number.

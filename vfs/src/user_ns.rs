@@ -10,11 +10,10 @@
 
 use crate::cred::{Cap, CapSet, Cred};
 use crate::idmap::IdMap;
-use crate::ns::{Namespace, NsId, NsKind};
+use crate::ns::{Namespace, NsHead, NsKind};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use machine::sync::{Once, SpinLock};
@@ -37,8 +36,8 @@ pub enum IdKind {
 
 /// A user namespace.
 pub struct UserNamespace {
-    ns_id: NsId,
-    parent: Option<Arc<UserNamespace>>,
+    /// Its owner is the namespace it was made in.
+    head: NsHead,
     level: u32,
     owner: u32,
     group: u32,
@@ -81,8 +80,7 @@ impl UserNamespace {
     pub fn first() -> &'static Arc<UserNamespace> {
         FIRST.get_or_init(|| {
             crate::ns::enlist(Arc::new(UserNamespace {
-                ns_id: NsKind::User.first(),
-                parent: None,
+                head: NsHead::first(NsKind::User),
                 level: 0,
                 owner: 0,
                 group: 0,
@@ -101,8 +99,7 @@ impl UserNamespace {
         let parent = &cred.user_ns;
         ANY_CHILD.store(true, Ordering::Relaxed);
         crate::ns::enlist(Arc::new(UserNamespace {
-            ns_id: NsId::next(),
-            parent: Some(parent.clone()),
+            head: NsHead::next(NsKind::User, parent),
             level: parent.level.saturating_add(1),
             owner: cred.euid,
             group: cred.egid,
@@ -122,7 +119,7 @@ impl UserNamespace {
     }
     /// The namespace it was made in; `None` for the first.
     pub fn parent(&self) -> Option<&Arc<UserNamespace>> {
-        self.parent.as_ref()
+        self.head.named_owner()
     }
     /// How many ancestors it has.
     pub fn level(&self) -> u32 {
@@ -140,7 +137,7 @@ impl UserNamespace {
     pub fn is_in(&self, other: &UserNamespace) -> bool {
         let mut at = self;
         while at.level > other.level {
-            let Some(up) = &at.parent else { return false };
+            let Some(up) = at.parent() else { return false };
             at = up;
         }
         at == other
@@ -243,7 +240,7 @@ impl UserNamespace {
                 self.uncount_made(uid, Some(at));
                 return Err(Errno::ENOSPC);
             }
-            let Some(up) = &at.parent else { return Ok(()) };
+            let Some(up) = at.parent() else { return Ok(()) };
             (at, by) = (up, at.owner);
         }
     }
@@ -260,7 +257,7 @@ impl UserNamespace {
                     }
                 }
             }
-            let Some(up) = &at.parent else { return };
+            let Some(up) = at.parent() else { return };
             (at, by) = (up, at.owner);
         }
     }
@@ -273,8 +270,7 @@ impl UserNamespace {
 impl UserNamespace {
     /// Lets go of the parent, in which it no longer counts.
     fn leave(&mut self) -> Option<Arc<UserNamespace>> {
-        crate::ns::delist(self.ns_id.id);
-        let parent = self.parent.take()?;
+        let parent = self.head.take_owner()?;
         parent.uncount_made(self.owner, None);
         Some(parent)
     }
@@ -292,7 +288,7 @@ impl Drop for UserNamespace {
 
 impl PartialEq for UserNamespace {
     fn eq(&self, other: &UserNamespace) -> bool {
-        self.ns_id == other.ns_id
+        self.id() == other.id()
     }
 }
 
@@ -300,22 +296,13 @@ impl Eq for UserNamespace {}
 
 impl fmt::Debug for UserNamespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user:[{}]", self.ns_id.inum)
+        write!(f, "user:[{}]", self.inum())
     }
 }
 
 impl Namespace for UserNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::User
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.parent.as_ref().unwrap_or_else(|| UserNamespace::first()).clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }
 

@@ -212,7 +212,7 @@ fn check_idmap(cx: &Cx, asked: &MountAttr, fresh: bool) -> Result<(), Errno> {
     let fd = i32::try_from(asked.userns_fd).map_err(|_| Errno::EINVAL)?;
     let file = cx.files().get(fd)?;
     let ns = file.inode().namespace().filter(|ns| ns.kind() == NsKind::User).ok_or(Errno::EINVAL)?;
-    let user: &UserNamespace = ns.as_any().downcast_ref().ok_or(Errno::EINVAL)?;
+    let user: &UserNamespace = ns.downcast_ref().ok_or(Errno::EINVAL)?;
     if user.is_first() || !cx.cred().capable_in(user, Cap::SysAdmin) {
         return Err(Errno::EPERM);
     }

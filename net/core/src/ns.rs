@@ -2,15 +2,13 @@
 //! Unix-domain sockets.
 
 use alloc::sync::Arc;
-use core::any::Any;
 use machine::sync::Once;
-use vfs::ns::{self, Namespace, NsId, NsKind};
+use vfs::ns::{self, Namespace, NsHead, NsKind};
 use vfs::user_ns::UserNamespace;
 
 /// A network namespace.
 pub struct NetNamespace {
-    ns_id: NsId,
-    owner: Arc<UserNamespace>,
+    head: NsHead,
 }
 
 static FIRST: Once<Arc<NetNamespace>> = Once::new();
@@ -27,36 +25,21 @@ pub fn current() -> Arc<NetNamespace> {
 }
 
 impl NetNamespace {
-    fn build(ns_id: NsId, owner: &Arc<UserNamespace>) -> Arc<NetNamespace> {
-        ns::enlist(Arc::new(NetNamespace { ns_id, owner: owner.clone() }))
+    fn build(head: NsHead) -> Arc<NetNamespace> {
+        ns::enlist(Arc::new(NetNamespace { head }))
     }
     /// The one of the first process.
     pub fn first() -> &'static Arc<NetNamespace> {
-        FIRST.get_or_init(|| NetNamespace::build(NsKind::Net.first(), UserNamespace::first()))
+        FIRST.get_or_init(|| NetNamespace::build(NsHead::first(NsKind::Net)))
     }
     /// A new one, empty.
     pub fn new(owner: &Arc<UserNamespace>) -> Arc<NetNamespace> {
-        NetNamespace::build(NsId::next(), owner)
-    }
-}
-
-impl Drop for NetNamespace {
-    fn drop(&mut self) {
-        ns::delist(self.ns_id.id);
+        NetNamespace::build(NsHead::next(NsKind::Net, owner))
     }
 }
 
 impl Namespace for NetNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Net
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }

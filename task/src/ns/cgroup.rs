@@ -2,33 +2,29 @@
 
 use crate::cgroup::{self, Cgroup};
 use alloc::sync::Arc;
-use core::any::Any;
 use machine::sync::Once;
-use vfs::ns::{self, Namespace, NsId, NsKind};
+use vfs::ns::{self, Namespace, NsHead, NsKind};
 use vfs::user_ns::UserNamespace;
 
 /// A cgroup namespace.
 pub struct CgroupNamespace {
-    ns_id: NsId,
-    owner: Arc<UserNamespace>,
+    head: NsHead,
     root: Arc<Cgroup>,
 }
 
 static FIRST: Once<Arc<CgroupNamespace>> = Once::new();
 
 impl CgroupNamespace {
-    fn build(ns_id: NsId, owner: &Arc<UserNamespace>, root: Arc<Cgroup>) -> Arc<CgroupNamespace> {
-        ns::enlist(Arc::new(CgroupNamespace { ns_id, owner: owner.clone(), root }))
+    fn build(head: NsHead, root: Arc<Cgroup>) -> Arc<CgroupNamespace> {
+        ns::enlist(Arc::new(CgroupNamespace { head, root }))
     }
     /// The one of the first process, which sees the whole hierarchy.
     pub fn first() -> &'static Arc<CgroupNamespace> {
-        FIRST.get_or_init(|| {
-            CgroupNamespace::build(NsKind::Cgroup.first(), UserNamespace::first(), cgroup::root().clone())
-        })
+        FIRST.get_or_init(|| CgroupNamespace::build(NsHead::first(NsKind::Cgroup), cgroup::root().clone()))
     }
     /// A new one with `root` at the top.
     pub fn new(owner: &Arc<UserNamespace>, root: Arc<Cgroup>) -> Arc<CgroupNamespace> {
-        CgroupNamespace::build(NsId::next(), owner, root)
+        CgroupNamespace::build(NsHead::next(NsKind::Cgroup, owner), root)
     }
     /// What its members see as the root.
     pub fn root(&self) -> &Arc<Cgroup> {
@@ -36,23 +32,8 @@ impl CgroupNamespace {
     }
 }
 
-impl Drop for CgroupNamespace {
-    fn drop(&mut self) {
-        ns::delist(self.ns_id.id);
-    }
-}
-
 impl Namespace for CgroupNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Cgroup
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }

@@ -166,12 +166,12 @@ impl FileOps for NsFile {
             cmd::GET_PARENT => return open(&me, parent(&me, ns, caller.cred)?, caller.cred).map(i64::from),
             cmd::GET_NSTYPE => return Ok(ns.kind().clone_flag() as i64),
             cmd::GET_OWNER_UID => {
-                let user = ns.as_any().downcast_ref::<UserNamespace>().ok_or(Errno::EINVAL)?;
+                let user = ns.downcast_ref::<UserNamespace>().ok_or(Errno::EINVAL)?;
                 let uid = caller.cred.user_ns.show_uid(user.owner_uid());
                 return caller.mm.write_bytes(at, uid.as_bytes()).map(|()| 0);
             }
             cmd::GET_PID_FROM_PIDNS | cmd::GET_TGID_FROM_PIDNS | cmd::GET_PID_IN_PIDNS | cmd::GET_TGID_IN_PIDNS => {
-                let pid_ns = ns.as_any().downcast_ref::<PidNamespace>().ok_or(Errno::EINVAL)?;
+                let pid_ns = ns.downcast_ref::<PidNamespace>().ok_or(Errno::EINVAL)?;
                 return translate(&me, pid_ns, command, arg as i32).map(i64::from);
             }
             cmd::GET_MNTNS_ID if ns.kind() != NsKind::Mnt => return Err(Errno::EINVAL),
@@ -187,7 +187,7 @@ impl FileOps for NsFile {
         if extensible != cmd::MNT_GET_INFO && !sees_all(&me, caller.cred) {
             return Err(Errno::EPERM);
         }
-        let mnt = ns.as_any().downcast_ref::<MountNamespace>().ok_or(Errno::EINVAL)?;
+        let mnt = ns.downcast_ref::<MountNamespace>().ok_or(Errno::EINVAL)?;
         if extensible == cmd::MNT_GET_INFO {
             if arg == 0 {
                 return Err(Errno::EINVAL);
@@ -197,7 +197,7 @@ impl FileOps for NsFile {
         let is_mnt = |n: &Arc<dyn Namespace>| n.kind() == NsKind::Mnt;
         let other = if next { ns::next_after(ns.id(), is_mnt) } else { ns::last_before(ns.id(), is_mnt) };
         let other = other.ok_or(Errno::ENOENT)?;
-        if let Some(mnt) = other.as_any().downcast_ref::<MountNamespace>().filter(|_| arg != 0) {
+        if let Some(mnt) = other.downcast_ref::<MountNamespace>().filter(|_| arg != 0) {
             caller.mm.write_bytes(at, &info(mnt))?;
         }
         open(&me, other, caller.cred).map(i64::from)
@@ -215,20 +215,16 @@ fn info(ns: &MountNamespace) -> [u8; INFO_SIZE] {
 
 /// The owner of a namespace, if there is one in the caller's user namespace.
 fn owner(ns: &Arc<dyn Namespace>, cred: &Cred) -> Result<Arc<UserNamespace>, Errno> {
-    let owner = match ns.as_any().downcast_ref::<UserNamespace>() {
-        Some(user) => user.parent().ok_or(Errno::EPERM)?.clone(),
-        None => ns.owner(),
-    };
-    if owner.is_in(&cred.user_ns) { Ok(owner) } else { Err(Errno::EPERM) }
+    ns.head().named_owner().filter(|owner| owner.is_in(&cred.user_ns)).cloned().ok_or(Errno::EPERM)
 }
 
 /// `NS_GET_PARENT`.
 fn parent(me: &Task, ns: &Arc<dyn Namespace>, cred: &Cred) -> Result<Arc<dyn Namespace>, Errno> {
-    if let Some(pid) = ns.as_any().downcast_ref::<PidNamespace>() {
+    if let Some(pid) = ns.downcast_ref::<PidNamespace>() {
         let up = pid.parent().filter(|up| up.is_in(me.pid_ns())).ok_or(Errno::EPERM)?;
         return Ok(up.clone());
     }
-    let user = ns.as_any().downcast_ref::<UserNamespace>().ok_or(Errno::EINVAL)?;
+    let user = ns.downcast_ref::<UserNamespace>().ok_or(Errno::EINVAL)?;
     let up = user.parent().filter(|up| up.is_in(&cred.user_ns)).ok_or(Errno::EPERM)?;
     Ok(up.clone())
 }

@@ -17,10 +17,9 @@ use abi::signal::{SIG_IGN, SigAction, SigInfo, Signal};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::any::Any;
 use core::sync::atomic::{AtomicI32, Ordering};
 use machine::sync::{Once, SpinLock};
-use vfs::ns::{self, Namespace, NsId, NsKind};
+use vfs::ns::{self, Namespace, NsHead, NsKind};
 use vfs::user_ns::UserNamespace;
 
 /// Namespaces are nested at most this deep below the first.
@@ -32,10 +31,9 @@ pub const RESERVED: i32 = 300;
 
 /// A pid namespace.
 pub struct PidNamespace {
-    ns_id: NsId,
+    head: NsHead,
     level: u32,
     parent: Option<Arc<PidNamespace>>,
-    owner: Arc<UserNamespace>,
     /// Numbers stay below this (`kernel.pid_max`).
     pid_max: AtomicI32,
     table: SpinLock<Table>,
@@ -57,19 +55,12 @@ struct Table {
 static FIRST: Once<Arc<PidNamespace>> = Once::new();
 
 impl PidNamespace {
-    fn new(
-        ns_id: NsId,
-        level: u32,
-        parent: Option<Arc<PidNamespace>>,
-        owner: Arc<UserNamespace>,
-        max: i32,
-    ) -> Arc<PidNamespace> {
+    fn new(head: NsHead, level: u32, parent: Option<Arc<PidNamespace>>, max: i32) -> Arc<PidNamespace> {
         let table = Table { numbers: BTreeMap::new(), last: 0, reaper: None, closed: false, reboot: None };
         ns::enlist(Arc::new(PidNamespace {
-            ns_id,
+            head,
             level,
             parent,
-            owner,
             pid_max: AtomicI32::new(max),
             table: SpinLock::new(table),
         }))
@@ -77,19 +68,18 @@ impl PidNamespace {
     /// The namespace of the first process.
     #[inline]
     pub fn first() -> &'static Arc<PidNamespace> {
-        FIRST.get_or_init(|| {
-            PidNamespace::new(NsKind::Pid.first(), 0, None, UserNamespace::first().clone(), tree::PID_MAX)
-        })
+        FIRST.get_or_init(|| PidNamespace::new(NsHead::first(NsKind::Pid), 0, None, tree::PID_MAX))
     }
     /// A new one below `parent`.
     pub fn child_of(parent: &Arc<PidNamespace>, owner: &Arc<UserNamespace>) -> Result<Arc<PidNamespace>, Errno> {
-        if !owner.is_in(&parent.owner) {
+        if !owner.is_in(parent.head.owner()) {
             return Err(Errno::EINVAL);
         }
         if parent.level >= MAX_LEVEL {
             return Err(Errno::ENOSPC);
         }
-        Ok(PidNamespace::new(NsId::next(), parent.level + 1, Some(parent.clone()), owner.clone(), PID_MAX_LIMIT))
+        let head = NsHead::next(NsKind::Pid, owner);
+        Ok(PidNamespace::new(head, parent.level + 1, Some(parent.clone()), PID_MAX_LIMIT))
     }
     /// How many namespaces it is nested in.
     #[inline]
@@ -107,7 +97,7 @@ impl PidNamespace {
             let Some(up) = &at.parent else { return false };
             at = up;
         }
-        at.ns_id == other.ns_id
+        at.id() == other.id()
     }
     /// Numbers stay below this.
     pub fn pid_max(&self) -> i32 {
@@ -278,24 +268,14 @@ pub(crate) fn next_free(last: i32, max: i32, taken: impl Fn(i32) -> bool) -> Opt
 }
 
 impl Namespace for PidNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Pid
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }
 
 impl Drop for PidNamespace {
     /// Lets go of a chain of ancestors without nesting as deep as the chain.
     fn drop(&mut self) {
-        ns::delist(self.ns_id.id);
         let mut next = self.parent.take();
         while let Some(mut ns) = next.and_then(Arc::into_inner) {
             next = ns.parent.take();

@@ -6,18 +6,16 @@
 use abi::Errno;
 use abi::time::clock;
 use alloc::sync::Arc;
-use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use machine::mem::Frame;
 use machine::sync::Once;
 use sched::Mutex;
-use vfs::ns::{self, Namespace, NsId, NsKind};
+use vfs::ns::{self, Namespace, NsHead, NsKind};
 use vfs::user_ns::UserNamespace;
 
 /// A time namespace.
 pub struct TimeNamespace {
-    ns_id: NsId,
-    owner: Arc<UserNamespace>,
+    head: NsHead,
     monotonic: AtomicI64,
     boottime: AtomicI64,
     /// Somebody has entered: the offsets stay.
@@ -56,10 +54,9 @@ pub struct Offsets {
 static FIRST: Once<Arc<TimeNamespace>> = Once::new();
 
 impl TimeNamespace {
-    fn new(ns_id: NsId, owner: &Arc<UserNamespace>, offsets: (i64, i64), frozen: bool) -> Arc<TimeNamespace> {
+    fn new(head: NsHead, offsets: (i64, i64), frozen: bool) -> Arc<TimeNamespace> {
         ns::enlist(Arc::new(TimeNamespace {
-            ns_id,
-            owner: owner.clone(),
+            head,
             monotonic: AtomicI64::new(offsets.0),
             boottime: AtomicI64::new(offsets.1),
             frozen: AtomicBool::new(frozen),
@@ -69,11 +66,11 @@ impl TimeNamespace {
     }
     /// The one without offsets, of the first process.
     pub fn first() -> &'static Arc<TimeNamespace> {
-        FIRST.get_or_init(|| TimeNamespace::new(NsKind::Time.first(), UserNamespace::first(), (0, 0), true))
+        FIRST.get_or_init(|| TimeNamespace::new(NsHead::first(NsKind::Time), (0, 0), true))
     }
     /// A new one that starts with the same offsets.
     pub fn copy(&self, owner: &Arc<UserNamespace>) -> Arc<TimeNamespace> {
-        TimeNamespace::new(NsId::next(), owner, (self.monotonic_ns(), self.boottime_ns()), false)
+        TimeNamespace::new(NsHead::next(NsKind::Time, owner), (self.monotonic_ns(), self.boottime_ns()), false)
     }
     /// What the monotonic clock shows here beyond the machine's.
     #[inline]
@@ -141,23 +138,8 @@ impl TimeNamespace {
     }
 }
 
-impl Drop for TimeNamespace {
-    fn drop(&mut self) {
-        ns::delist(self.ns_id.id);
-    }
-}
-
 impl Namespace for TimeNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Time
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }

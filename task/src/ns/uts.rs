@@ -2,9 +2,8 @@
 
 use abi::Errno;
 use alloc::sync::Arc;
-use core::any::Any;
 use machine::sync::{Once, SpinLock};
-use vfs::ns::{self, Namespace, NsId, NsKind};
+use vfs::ns::{self, Namespace, NsHead, NsKind};
 use vfs::user_ns::UserNamespace;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -39,27 +38,26 @@ const fn padded(s: &str) -> [u8; 65] {
 
 /// A uts namespace.
 pub struct UtsNamespace {
-    ns_id: NsId,
-    owner: Arc<UserNamespace>,
+    head: NsHead,
     names: SpinLock<UtsName>,
 }
 
 static FIRST: Once<Arc<UtsNamespace>> = Once::new();
 
 impl UtsNamespace {
-    fn new(ns_id: NsId, owner: &Arc<UserNamespace>, names: UtsName) -> Arc<UtsNamespace> {
-        ns::enlist(Arc::new(UtsNamespace { ns_id, owner: owner.clone(), names: SpinLock::new(names) }))
+    fn new(head: NsHead, names: UtsName) -> Arc<UtsNamespace> {
+        ns::enlist(Arc::new(UtsNamespace { head, names: SpinLock::new(names) }))
     }
     /// The one of the first process.
     pub fn first() -> &'static Arc<UtsNamespace> {
         FIRST.get_or_init(|| {
             let fields = ["Linux", "(none)", RELEASE, VERSION, "x86_64", "(none)"].map(padded);
-            UtsNamespace::new(NsKind::Uts.first(), UserNamespace::first(), UtsName { fields })
+            UtsNamespace::new(NsHead::first(NsKind::Uts), UtsName { fields })
         })
     }
     /// A new one with the same names.
     pub fn copy(&self, owner: &Arc<UserNamespace>) -> Arc<UtsNamespace> {
-        UtsNamespace::new(NsId::next(), owner, self.names())
+        UtsNamespace::new(NsHead::next(NsKind::Uts, owner), self.names())
     }
     /// All names.
     pub fn names(&self) -> UtsName {
@@ -81,24 +79,9 @@ impl UtsNamespace {
     }
 }
 
-impl Drop for UtsNamespace {
-    fn drop(&mut self) {
-        ns::delist(self.ns_id.id);
-    }
-}
-
 impl Namespace for UtsNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Uts
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }
 

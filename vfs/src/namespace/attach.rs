@@ -72,8 +72,8 @@ fn graft(tree: &Arc<Mount>, place: &Path, ns: &MountNamespace) -> Result<(), Err
     }
     // Of a detached tree the one who attaches to it is in charge.
     let owner = match home_of(&place.mnt) {
-        Home::Namespace(_) => owner_of(&place.mnt).unwrap_or_else(|| ns.owner.clone()),
-        _ => ns.owner.clone(),
+        Home::Namespace(_) => owner_of(&place.mnt).unwrap_or_else(|| ns.head.owner().clone()),
+        _ => ns.head.owner().clone(),
     };
     let copies = propagate::attach(tree, place, |mnt| owner_of(mnt).is_some_and(|other| other != owner))?;
     let attached = tuck(tree, place, true);

@@ -9,7 +9,7 @@ use crate::cred::{Cap, Cred};
 use crate::file::File;
 use crate::fileops::FileOps;
 use crate::mount::{Home, MntFlags, Mount};
-use crate::ns::{Namespace, NsId};
+use crate::ns::{Namespace, NsHead, NsId, NsKind};
 use crate::path::Path;
 use crate::propagate;
 use crate::user_ns::UserNamespace;
@@ -34,7 +34,7 @@ impl FileOps for TreeFile {
 }
 
 fn open(top: Arc<Mount>, origin: u64, ns: &MountNamespace, cred: &Arc<Cred>) -> Arc<File> {
-    top.set_home(Home::Descriptor { id: NsId::next().id, origin, owner: ns.owner.clone() });
+    top.set_home(Home::Descriptor { id: NsId::next().id, origin, owner: ns.head.owner().clone() });
     File::new(Path::root_of(&top), Arc::new(TreeFile(top)), OpenFlags::PATH, cred.clone())
 }
 
@@ -86,7 +86,7 @@ pub fn namespace_of(
     ns: &MountNamespace,
     owner: &Arc<UserNamespace>,
 ) -> Result<Arc<MountNamespace>, Errno> {
-    let foreign = *owner != ns.owner;
+    let foreign = owner != ns.head.owner();
     let along = Along { unbindable: foreign, ns_files: false };
     let _tree = lock_tree();
     let kind = match source {
@@ -112,7 +112,7 @@ pub fn namespace_of(
         bottom.tree().iter().for_each(|mnt| propagate::demote(mnt));
         visible::lock_all(&bottom);
     }
-    Ok(MountNamespace::new(NsId::next(), owner, bottom))
+    Ok(MountNamespace::new(NsHead::next(NsKind::Mnt, owner), bottom))
 }
 
 /// Something is mounted at or below `place`.

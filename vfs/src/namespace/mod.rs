@@ -20,7 +20,7 @@ pub use detached::{Source, namespace_of, open_copy, open_mount, private_copy};
 pub use unmount::{pivot_root, reachable, umount};
 
 use crate::mount::{Home, Mount};
-use crate::ns::{self, Namespace, NsId, NsKind};
+use crate::ns::{self, Namespace, NsHead, NsKind};
 use crate::path::Path;
 use crate::propagate;
 use crate::user_ns::UserNamespace;
@@ -28,7 +28,6 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use copy::{Along, copy_one, copy_pairs};
-use core::any::Any;
 use machine::sync::SpinLock;
 use unmount::dissolve;
 
@@ -63,17 +62,16 @@ pub(crate) const MAX_MOUNTS: usize = 100_000;
 /// A tree of mounts that processes see as a whole.
 pub struct MountNamespace {
     root: SpinLock<Arc<Mount>>,
-    ns_id: NsId,
-    owner: Arc<UserNamespace>,
+    head: NsHead,
 }
 
 impl MountNamespace {
     /// The first namespace, with `root` at its top.
     pub fn first(root: Arc<Mount>) -> Arc<MountNamespace> {
-        MountNamespace::new(NsKind::Mnt.first(), UserNamespace::first(), root)
+        MountNamespace::new(NsHead::first(NsKind::Mnt), root)
     }
-    fn new(ns_id: NsId, owner: &Arc<UserNamespace>, root: Arc<Mount>) -> Arc<MountNamespace> {
-        let ns = Arc::new(MountNamespace { root: SpinLock::new(root.clone()), ns_id, owner: owner.clone() });
+    fn new(head: NsHead, root: Arc<Mount>) -> Arc<MountNamespace> {
+        let ns = Arc::new(MountNamespace { root: SpinLock::new(root.clone()), head });
         root.set_home(Home::Namespace(Arc::downgrade(&ns)));
         ns::enlist(ns)
     }
@@ -105,21 +103,21 @@ impl MountNamespace {
         let pairs = copy_pairs(&old, old.root(), Along { unbindable: true, ns_files: false })?;
         let (_, root) = pairs.first().ok_or(Errno::EINVAL)?;
         for (from, to) in &pairs {
-            if *owner != self.owner {
+            if owner != self.head.owner() {
                 propagate::demote(to);
             }
             moved(from, to);
         }
-        if *owner != self.owner {
+        if owner != self.head.owner() {
             visible::lock_all(root);
         }
-        Ok(MountNamespace::new(NsId::next(), owner, root.clone()))
+        Ok(MountNamespace::new(NsHead::next(NsKind::Mnt, owner), root.clone()))
     }
     /// A namespace with nothing but the bottom of this one.
     pub fn empty_copy(&self, owner: &Arc<UserNamespace>) -> Arc<MountNamespace> {
         let _tree = lock_tree();
         let bottom = self.root();
-        MountNamespace::new(NsId::next(), owner, copy_one(&bottom, bottom.root().clone()))
+        MountNamespace::new(NsHead::next(NsKind::Mnt, owner), copy_one(&bottom, bottom.root().clone()))
     }
     /// `mnt` lies in its tree.
     pub fn contains(&self, mnt: &Arc<Mount>) -> bool {
@@ -128,23 +126,13 @@ impl MountNamespace {
 }
 
 impl Namespace for MountNamespace {
-    fn kind(&self) -> NsKind {
-        NsKind::Mnt
-    }
-    fn ns_id(&self) -> NsId {
-        self.ns_id
-    }
-    fn owner(&self) -> Arc<UserNamespace> {
-        self.owner.clone()
-    }
-    fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+    fn head(&self) -> &NsHead {
+        &self.head
     }
 }
 
 impl Drop for MountNamespace {
     fn drop(&mut self) {
-        ns::delist(self.ns_id.id);
         DYING.lock().push(self.root.get_mut().clone());
         // Whoever holds the tree lock sees to it.
         drop(TREE.try_lock().map(TreeGuard));
@@ -160,7 +148,7 @@ pub fn home_of(mnt: &Arc<Mount>) -> Home {
 fn owner_of(mnt: &Arc<Mount>) -> Option<Arc<UserNamespace>> {
     match home_of(mnt) {
         Home::None => None,
-        Home::Namespace(ns) => ns.upgrade().map(|ns| ns.owner.clone()),
+        Home::Namespace(ns) => ns.upgrade().map(|ns| ns.owner()),
         Home::Descriptor { owner, .. } => Some(owner),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn lock_all(top: &Arc<Mount>) {
 /// A mount of `sb` in `ns` with these flags would show more than what can be seen there of the same file system. If not, the flags get the locks of the
 /// mount that shows it.
 pub(crate) fn too_revealing(sb: &Arc<SuperBlock>, ns: &MountNamespace, flags: &mut MntFlags) -> bool {
-    if ns.owner.is_first() || !find_fs(sb.fs_name().as_bytes()).is_some_and(|fs| fs.reveals()) {
+    if ns.head.owner().is_first() || !find_fs(sb.fs_name().as_bytes()).is_some_and(|fs| fs.reveals()) {
         return false;
     }
     if sb.flags().contains(SbFlags::RESTRICTED) {
