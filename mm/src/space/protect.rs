@@ -73,7 +73,7 @@ impl Mm {
         let mut at = start;
         while at < end {
             let pos = areas.overlap(at);
-            let Some((s, vma)) = areas.map.at(pos).filter(|(s, _)| *s <= at) else { return Err(Errno::ENOMEM) };
+            let Some((_, vma)) = areas.map.at(pos).filter(|(start, _)| *start <= at) else { return Err(Errno::ENOMEM) };
             let (old, stop) = (vma.flags, vma.end.min(end));
             let mut new = (old - VmFlags::RWX) | VmFlags::from_prot(prot);
             if read_is_exec && prot.contains(Prot::READ) && old.is(VmFlags::MAYEXEC) {
@@ -86,8 +86,7 @@ impl Mm {
                 return Err(Errno::EACCES);
             }
             if new != old {
-                let whole = s == at && vma.end == stop;
-                self.protect_one(areas, pos, at, stop, new, whole, dead)?;
+                self.protect_one(areas, pos, (at, stop), new, dead)?;
             }
             at = stop;
         }
@@ -95,22 +94,23 @@ impl Mm {
     }
 
     /// Changes the part `[at, stop)` of the area at `pos`.
-    #[allow(clippy::too_many_arguments)]
     fn protect_one(
         &self,
         areas: &mut Areas,
         pos: Pos,
-        at: u64,
-        stop: u64,
+        (at, stop): (u64, u64),
         new: VmFlags,
-        whole: bool,
         dead: &mut Dead,
     ) -> Result<(), Errno> {
+        let Some((start, vma)) = areas.map.at(pos) else { return Err(Errno::ENOMEM) };
+        let (old, whole, pages) = (vma.flags, start == at && vma.end == stop, (stop - at) / PAGE);
         let mut new = new;
-        let Some(old) = areas.map.at(pos).map(|(_, v)| v.flags) else { return Err(Errno::ENOMEM) };
-        let pages = (stop - at) / PAGE;
-        let gains_write = new.is(VmFlags::WRITE) && !old.is(VmFlags::WRITE);
-        if gains_write && !old.is(VmFlags::SHARED) {
+        if !new.is(VmFlags::WRITE) {
+            if old.is(VmFlags::ACCOUNT) && vma.is_anon() && !self.pages.lock().has_any(start / PAGE, vma.end / PAGE) {
+                // What nobody wrote needs no memory while it cannot be written, and is one again with neighbours that never could.
+                new -= VmFlags::ACCOUNT;
+            }
+        } else if !old.is(VmFlags::WRITE | VmFlags::SHARED) {
             if !areas.may_grow(&self.data_limit(), VmFlags::WRITE, 0) {
                 return Err(Errno::ENOMEM);
             }
@@ -119,7 +119,13 @@ impl Mm {
                 new |= VmFlags::ACCOUNT;
             }
         }
-        let pos = if whole { pos } else { areas.cut(at, stop)? };
+        let cut = if whole { Ok(pos) } else { areas.cut(at, stop) };
+        // The promise that is over: the area's, or the one just made if nothing changes after all.
+        let over = if cut.is_ok() { old - new } else { new - old };
+        if over.is(VmFlags::ACCOUNT) {
+            areas.uncharge(pages);
+        }
+        let pos = cut?;
         areas.set_flags(pos, new);
         self.narrow(at, pages, old, new);
         areas.join_next(pos, dead);

@@ -134,6 +134,22 @@ fn adjacent_areas_with_equal_rights_are_one() {
 }
 
 #[test]
+fn memory_made_read_only_again_joins_its_neighbours_if_never_written() {
+    let mm = new_mm();
+    mm.mmap(fixed(0, 3, Prot::READ)).expect("mapped");
+    let reverts = || {
+        mm.mprotect(va(1), 4096, RW, false).expect("changed");
+        mm.mprotect(va(1), 4096, Prot::READ, false).expect("changed");
+        areas(&mm).len()
+    };
+    assert_eq!(reverts(), 1);
+    mm.mprotect(va(1), 4096, RW, false).expect("changed");
+    mm.write_bytes(va(1), b"x").expect("written");
+    // It still needs a page of its own: the promise stays, and with it the border.
+    assert_eq!(reverts(), 3);
+}
+
+#[test]
 fn fork_shares_pages_until_one_side_writes() {
     let parent = new_mm();
     parent.mmap(fixed(0, 2, RW)).expect("mapped");
