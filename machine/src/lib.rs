@@ -26,9 +26,6 @@ pub mod user;
 pub mod vdso;
 pub mod virtio;
 
-#[cfg(any(target_os = "none", test))]
-#[cfg_attr(not(target_os = "none"), allow(dead_code))] // on a host only its tests use it
-mod firmware;
 #[cfg(not(target_os = "none"))]
 #[path = "mock/mod.rs"]
 mod imp;

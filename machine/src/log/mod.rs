@@ -9,7 +9,6 @@
 //!
 //! Sources: Linux `Documentation/core-api/printk-basics.rst`, syslog(2).
 
-pub mod nbcon;
 pub mod rate;
 
 use crate::imp;
@@ -28,7 +27,7 @@ pub const LINE_MAX: usize = 240;
 pub const RECORD_MAX: usize = 1024;
 
 static RING: LogRing<1024, 16384> = LogRing::new();
-static CONSOLE: Console = Console::new("ttyS0", imp::console::write_text);
+static CONSOLE: Console = Console::new("ttyS0", imp::console::write_text, imp::cpu::relax);
 static LISTENER: Once<fn(bool)> = Once::new();
 static CALLER: Once<fn() -> u32> = Once::new();
 /// The console has a thread of its own.
@@ -92,7 +91,7 @@ pub fn print_now(level: u8, args: fmt::Arguments<'_>) {
     // As in `print`.
     let _ = line.write_fmt(args);
     let Some(seq) = push(u32::from(level), line.text()) else { return };
-    while CONSOLE.next.load(Acquire) <= seq && PANICS.load(Relaxed) == 0 {
+    while CONSOLE.next() <= seq && PANICS.load(Relaxed) == 0 {
         flush_as(Priority::Emergency, crate::cpu::this().0);
         imp::cpu::relax();
     }
@@ -160,7 +159,7 @@ pub fn flush() {
 
 /// Records wait to be printed.
 pub fn printing_waits() -> bool {
-    RING.range().1 > CONSOLE.next.load(Relaxed)
+    RING.range().1 > CONSOLE.next()
 }
 
 /// From now on a thread calls [`flush`] when the listener is called.
@@ -178,7 +177,7 @@ fn flush_some(priority: Priority, cpu: u32, most: usize) {
     for _ in 0..most {
         // Between two records whoever else wants the console may have it.
         let Some(owner) = CONSOLE.acquire(priority, cpu) else { return };
-        let next = CONSOLE.next.load(Acquire);
+        let next = CONSOLE.next();
         let found = match priority {
             // A stopped CPU may leave a record unfinished for ever.
             Priority::Panic => RING.read_past(next, &mut text),
@@ -189,8 +188,7 @@ fn flush_some(priority: Priority, cpu: u32, most: usize) {
         if is_shown(record.meta.priority) && show(&owner, &record, record.seq - next, text) == Err(Lost) {
             return;
         }
-        // Moved on by someone else: he printed it too.
-        let _ = CONSOLE.next.compare_exchange(next, record.seq + 1, AcqRel, Relaxed);
+        CONSOLE.advance(next, record.seq + 1);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Reads the firmware's tables through device mappings and keeps what is needed later.
 
 use super::{irq, mem, paging};
-use crate::firmware::{Topology, acpi, mp};
 use crate::sync::Once;
 use alloc::vec::Vec;
+use firmware::{Topology, acpi, mp};
 
 /// How to power off.
 #[derive(Clone, Copy)]

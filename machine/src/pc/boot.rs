@@ -1,10 +1,10 @@
 //! From the first Rust instruction to the kernel's `main`: what the loader left, memory, tables, CPUs, clocks.
 
 use super::{acpi, apic, bootmem, cpu, entry, features, irq, mem, paging, serial, smp, time, traps, x86};
-use crate::firmware::pvh;
 use crate::sync::Once;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
+use firmware::pvh;
 
 const CMDLINE_MAX: usize = 4096;
 /// RAM below is left to the firmware's data and the other CPUs' start code.

@@ -60,7 +60,7 @@ pub fn write(bytes: &[u8]) {
     }
 }
 
-/// Writes text, with CR before LF. Whoever owns the console ([`crate::log::nbcon`]) calls this.
+/// Writes text, with CR before LF. Whoever owns the console (`nbcon`) calls this.
 pub fn write_text(text: &[u8]) {
     if present() {
         for &b in text {

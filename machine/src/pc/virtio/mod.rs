@@ -4,10 +4,10 @@ mod mmio;
 mod pci;
 
 use super::{acpi, boot};
-use crate::firmware::virtio_mmio_word;
 use crate::virtio::transport::Transport;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use firmware::virtio_mmio_word;
 
 /// Devices named on the command line, in the microvm's tables, and on the PCI bus.
 pub fn find() -> Vec<Arc<dyn Transport>> {

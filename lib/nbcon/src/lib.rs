@@ -5,6 +5,11 @@
 //! piece goes out the word says *unsafe*: then even a panic first waits. Each step of the owner is a compare-and-exchange of the
 //! word it left, so that it learns at the next step that it has lost the console, and stops in the middle of its line; the
 //! record is then printed again from its start by whoever took over.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
@@ -34,9 +39,9 @@ const PATIENCE: u32 = 20_000;
 pub struct Console {
     name: &'static str,
     write: fn(&[u8]),
+    relax: fn(),
     word: AtomicU32,
-    /// Number of the next record to print.
-    pub(super) next: AtomicU64,
+    next: AtomicU64,
 }
 
 /// The right to print, as long as it lasts.
@@ -51,13 +56,21 @@ pub struct Owner<'a> {
 pub struct Lost;
 
 impl Console {
-    /// A console that nobody owns; `write` puts a few bytes out and returns when they are.
-    pub const fn new(name: &'static str, write: fn(&[u8])) -> Console {
-        Console { name, write, word: AtomicU32::new(0), next: AtomicU64::new(0) }
+    /// A console that nobody owns. `write` puts a few bytes out and returns when they are; `relax` is called between two looks at who owns it.
+    pub const fn new(name: &'static str, write: fn(&[u8]), relax: fn()) -> Console {
+        Console { name, write, relax, word: AtomicU32::new(0), next: AtomicU64::new(0) }
     }
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+    /// Number of the next record to print.
+    pub fn next(&self) -> u64 {
+        self.next.load(Acquire)
+    }
+    /// All before `to` are printed; no change if somebody else moved on from `from`, who printed them too.
+    pub fn advance(&self, from: u64, to: u64) {
+        let _ = self.next.compare_exchange(from, to, AcqRel, Relaxed);
     }
     /// Something prints on this CPU.
     pub fn is_owned_by(&self, cpu: u32) -> bool {
@@ -118,7 +131,7 @@ impl Console {
             if word & PRIO == 0 && self.exchange(word, mine | word & TORN) {
                 return true;
             }
-            crate::imp::cpu::relax();
+            (self.relax)();
         }
         // No answer: the request is withdrawn.
         let _ = self.word.fetch_update(AcqRel, Relaxed, |w| ((w & WAITS) >> 2 == prio).then_some(w & !WAITS));
@@ -166,11 +179,12 @@ impl Drop for Owner<'_> {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+    use std::vec::Vec;
 
     static OUT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
     fn console() -> Console {
-        Console::new("test0", |bytes| OUT.lock().unwrap().extend_from_slice(bytes))
+        Console::new("test0", |bytes| OUT.lock().unwrap().extend_from_slice(bytes), std::thread::yield_now)
     }
 
     #[test]

@@ -2,8 +2,12 @@
 //! it is tested on the host. Every length and offset is checked: tables are input.
 //!
 //! Sources: ACPI specification 6.5 (chapters 4.8, 5.2), MultiProcessor Specification 1.4 (chapter 4), PVH boot ABI.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
 
 pub mod acpi;
+pub mod cmos;
 pub mod mp;
 pub mod pvh;
 
@@ -86,7 +90,33 @@ fn number(s: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_table_makes_a_parser_panic(mut table in prop::collection::vec(any::<u8>(), 0..600), start in 0usize..6) {
+            let starts: [&[u8]; 6] = [b"", b"RSD PTR ", b"PCMP", b"_S5_\x12", b"LNRO0005\x86\x09\x00", b"\x78\xc5\x6e\x33\x01\0\0\0"];
+            table.splice(..0, starts[start].iter().copied());
+            if start == 2
+                && let Some(length) = table.get_mut(4..6)
+            {
+                length.copy_from_slice(&600u16.to_le_bytes());
+                table.resize(600, 0);
+                table[7] = table[7].wrapping_sub(table.iter().fold(0, |sum, b| sum.wrapping_add(*b)));
+            }
+            let _ = (acpi::root(&table), acpi::find_root(&table), acpi::length(&table), acpi::entries(&table, true));
+            let _ = (acpi::madt(&table), acpi::fixed(&table), acpi::mcfg(&table));
+            let _ = (acpi::s5_type(&table), acpi::virtio_devices(&table));
+            let _ = (mp::find(&table), mp::parse(&table));
+            let _ = (pvh::parse(&table), pvh::ram_entry(&table), pvh::module(&table));
+        }
+        #[test]
+        fn no_word_makes_a_parser_panic(size in "[0-9a-fxKMk]{0,20}", rest in any::<std::string::String>()) {
+            let _ = virtio_mmio_word(&std::format!("virtio_mmio.device={size}@{rest}"));
+        }
+    }
 
     #[test]
     fn virtio_words_parse_as_qemu_and_firecracker_write_them() {
