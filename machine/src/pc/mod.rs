@@ -28,6 +28,7 @@ pub mod panic;
 pub mod power;
 mod pvclock;
 mod rtc;
+mod saved;
 mod segments;
 pub mod serial;
 pub use serial as console;

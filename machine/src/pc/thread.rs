@@ -4,6 +4,7 @@
 //! thread on that CPU has let go of it, so that a thread whose registers are still being saved is never resumed elsewhere.
 
 use super::cpu::{self, off};
+use super::saved::{pop_callee_saved, push_callee_saved};
 use super::stack::{self, Stack};
 use crate::mem::OutOfFrames;
 use crate::sync::SpinLock;
@@ -22,33 +23,18 @@ global_asm!(
     .balign 16
     .global ochre_switch
 ochre_switch:                   // rdi: where to save RSP, rsi: RSP to load
-    push rbp
-    push rbx
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_callee_saved!(), r#"
     push qword ptr gs:[{locks}]
     mov [rdi], rsp
     mov rsp, rsi
     pop qword ptr gs:[{locks}]
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
+    "#, pop_callee_saved!(), r#"
     ret
 
     .balign 16
     .global ochre_guard
 ochre_guard:                    // rdi: function, rsi: its argument, rdx: where RSP is kept meanwhile -> rax: 0, or why it was left
-    push rbp
-    push rbx
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_callee_saved!(), r#"
     push rdx
     mov [rdx], rsp
     mov rax, rdi
@@ -57,12 +43,7 @@ ochre_guard:                    // rdi: function, rsi: its argument, rdx: where 
     xor eax, eax
 1:  pop rdx
     mov qword ptr [rdx], 0
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
+    "#, pop_callee_saved!(), r#"
     ret
 
     .global ochre_leave

@@ -9,6 +9,7 @@
 
 use super::cpu::{self, off};
 use super::panic::{Site, Trace, failed};
+use super::saved::{pop_all, pop_callee_saved, push_all, push_upper};
 use super::{apic, gdt, irq, usercopy, x86};
 use crate::cpu::Event;
 use crate::oops::Cause;
@@ -80,58 +81,16 @@ trap_common:
     mov qword ptr [rsp + 24], -1
     push rcx
     push rax
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_upper!(), r#"
     lea eax, [rsi + 1]
     mov rsp, gs:[{kernel_rsp}]
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
+    "#, pop_callee_saved!(), r#"
     ret
 1:
-    push rdi
-    push rsi
-    push rdx
-    push rcx
-    push rax
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_all!(), r#"
     mov rdi, rsp
     call {kernel_trap}
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rax
-    pop rcx
-    pop rdx
-    pop rsi
-    pop rdi
+    "#, pop_all!(), r#"
     add rsp, 16
     iretq
 
@@ -155,59 +114,17 @@ trap_debug:
     jmp trap_common
 5:                              // GS may be anybody's: the handler does not use it
     cld
-    push rdi
-    push rsi
-    push rdx
-    push rcx
-    push rax
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_all!(), r#"
     mov rdi, rsp
     call {debug_trap}
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rax
-    pop rcx
-    pop rdx
-    pop rsi
-    pop rdi
+    "#, pop_all!(), r#"
     add rsp, 16
     iretq
 
     .global trap_fatal
 trap_fatal:
     cld
-    push rdi
-    push rsi
-    push rdx
-    push rcx
-    push rax
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_all!(), r#"
     test byte ptr [rsp + 144], 3
     jnz 3f                      // from user mode: GS is the program's
     mov ecx, {gs_base}

@@ -7,6 +7,7 @@
 //! SYSRET with a non-canonical RIP would fault in ring 0 with the user's stack: such a RIP never reaches it.
 
 use super::cpu::{self, off};
+use super::saved::{pop_callee_saved, push_callee_saved, push_upper};
 use super::{gdt, segments, traps, x86};
 use crate::user::{Exit, Fault, Regs, UserCtx};
 use core::arch::global_asm;
@@ -24,18 +25,12 @@ const CR4_TSD: u64 = 4;
 /// Flags that SYSCALL clears: all but the reserved one.
 const SYSCALL_MASK: u64 = 0x0025_7fd5;
 
-global_asm!(
-    r#"
-    .section .text.user, "ax"
-    .balign 64
-    .global ochre_enter_user, ochre_enter_user_ss
-ochre_enter_user:               // rdi: &mut Regs
-    push rbp
-    push rbx
-    push r12
-    push r13
-    push r14
-    push r15
+/// Notes the way back; on to 3 if RIP (in RCX then) is no user address. R11: the flags.
+macro_rules! begin {
+    () => {
+        concat!(
+            push_callee_saved!(),
+            r#"
     mov gs:[{kernel_rsp}], rsp
     lea rax, [rdi + {size}]
     mov gs:[{rsp0}], rax
@@ -44,14 +39,15 @@ ochre_enter_user:               // rdi: &mut Regs
     mov rdx, rcx
     shr rdx, 47
     jnz 3f
-    cmp rcx, [rdi + {rcx}]
-    jne 2f
-    cmp r11, [rdi + {r11}]
-    jne 2f
-    mov eax, r11d
-    and eax, ~{fast_flags}
-    cmp eax, 0x202
-    jne 2f
+"#
+        )
+    };
+}
+
+/// Loads the registers but RDI (which points to them), RSP and what SYSRET takes.
+macro_rules! load_most {
+    () => {
+        r#"
     mov r15, [rdi + {r15}]
     mov r14, [rdi + {r14}]
     mov r13, [rdi + {r13}]
@@ -64,25 +60,32 @@ ochre_enter_user:               // rdi: &mut Regs
     mov rax, [rdi + {rax}]
     mov rdx, [rdi + {rdx}]
     mov rsi, [rdi + {rsi}]
+"#
+    };
+}
+
+global_asm!(
+    r#"
+    .section .text.user, "ax"
+    .balign 64
+    .global ochre_enter_user, ochre_enter_user_ss
+ochre_enter_user:               // rdi: &mut Regs
+    "#, begin!(), r#"
+    cmp rcx, [rdi + {rcx}]
+    jne 2f
+    cmp r11, [rdi + {r11}]
+    jne 2f
+    mov eax, r11d
+    and eax, ~{fast_flags}
+    cmp eax, 0x202
+    jne 2f
+    "#, load_most!(), r#"
     mov rsp, [rdi + {rsp}]
     mov rdi, [rdi + {rdi}]
     swapgs
     sysretq
 ochre_enter_user_ss:            // rsi: a stack segment that IRET can load
-    push rbp
-    push rbx
-    push r12
-    push r13
-    push r14
-    push r15
-    mov gs:[{kernel_rsp}], rsp
-    lea rax, [rdi + {size}]
-    mov gs:[{rsp0}], rax
-    mov rcx, [rdi + {rip}]
-    mov r11, [rdi + {eflags}]
-    mov rdx, rcx
-    shr rdx, 47
-    jnz 3f
+    "#, begin!(), r#"
     push rsi
     jmp 4f
 2:                              // the general way
@@ -93,32 +96,16 @@ ochre_enter_user_ss:            // rsi: a stack segment that IRET can load
     push r11
     push {user_cs}
     push rcx
-    mov r15, [rdi + {r15}]
-    mov r14, [rdi + {r14}]
-    mov r13, [rdi + {r13}]
-    mov r12, [rdi + {r12}]
-    mov rbp, [rdi + {rbp}]
-    mov rbx, [rdi + {rbx}]
+    "#, load_most!(), r#"
     mov r11, [rdi + {r11}]
-    mov r10, [rdi + {r10}]
-    mov r9, [rdi + {r9}]
-    mov r8, [rdi + {r8}]
-    mov rax, [rdi + {rax}]
     mov rcx, [rdi + {rcx}]
-    mov rdx, [rdi + {rdx}]
-    mov rsi, [rdi + {rsi}]
     mov rdi, [rdi + {rdi}]
     swapgs
     iretq
 3:                              // RIP is no user address: the fault the CPU would raise
     mov eax, 14
     xor edx, edx
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
+    "#, pop_callee_saved!(), r#"
     ret
 
     .balign 64
@@ -138,23 +125,9 @@ ochre_syscall_entry:
     push rdx
     push rcx
     push -38                    // RAX while the call runs: -ENOSYS
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    "#, push_upper!(), r#"
     mov rsp, gs:[{kernel_rsp}]
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
+    "#, pop_callee_saved!(), r#"
     xor eax, eax
     ret
 "#,
