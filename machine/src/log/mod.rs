@@ -84,18 +84,26 @@ pub fn print_long(level: u8, args: fmt::Arguments<'_>) {
     write(u32::from(level), line.text());
 }
 
+/// Times that [`print_now`] asks for the console.
+const ATTEMPTS: u32 = 10_000;
+
 /// Logs one message, of several lines if need be, and returns when it is on the console, before those that wait for the console's
-/// thread: warnings, traces.
+/// thread: warnings, traces. The thread has to print it if what this CPU was interrupted in is a message itself.
 pub fn print_now(level: u8, args: fmt::Arguments<'_>) {
     let mut line = Line::<RECORD_MAX>::new();
     // As in `print`.
     let _ = line.write_fmt(args);
     let Some(seq) = push(u32::from(level), line.text()) else { return };
-    while CONSOLE.next() <= seq && PANICS.load(Relaxed) == 0 {
+    let waits = || CONSOLE.next() <= seq && PANICS.load(Relaxed) == 0;
+    for _ in 0..ATTEMPTS {
+        // The owner, or the writer of a record before this one, cannot go on while this CPU waits for him here.
+        if !waits() || is_printing() {
+            break;
+        }
         flush_as(Priority::Emergency, crate::cpu::this().0);
         imp::cpu::relax();
     }
-    tell(false);
+    tell(waits());
 }
 
 /// Puts a record into the ring.
@@ -258,7 +266,6 @@ pub fn set_console_level(level: u8) {
 }
 
 /// This CPU is in the midst of printing.
-#[cfg_attr(not(target_os = "none"), allow(dead_code))] // a host ends by itself
 pub(crate) fn is_printing() -> bool {
     CONSOLE.is_owned_by(crate::cpu::this().0)
 }
@@ -306,4 +313,21 @@ macro_rules! limited {
             $crate::log::print($level, format_args!($($arg)*));
         }
     }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_does_not_wait_for_what_its_own_cpu_was_at() {
+        let me = crate::cpu::this().0;
+        let owner = loop {
+            if let Some(owner) = CONSOLE.acquire(Priority::Normal, me) {
+                break owner;
+            }
+        };
+        print_now(4, format_args!("in the midst of a message"));
+        drop(owner);
+    }
 }
