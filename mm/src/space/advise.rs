@@ -60,7 +60,7 @@ impl Mm {
         })
     }
 
-    /// Advice that is remembered in the area.
+    /// Advice that is remembered in the area. EAGAIN if there would be too many areas; ENOMEM is for holes.
     fn advise_flags(&self, start: u64, end: u64, advice: Advice) -> Result<(), Errno> {
         let mut dead = Dead::new();
         let mut areas = self.areas.write();
@@ -72,19 +72,16 @@ impl Mm {
             let stop = vma.end.min(end);
             let new = advised(vma, advice)?;
             if new != vma.flags {
-                let pos = areas.cut(at, stop)?;
+                let pos = areas.cut(at, stop).map_err(|_| Errno::EAGAIN)?;
                 areas.set_flags(pos, new);
-                areas.join_next(pos, &mut dead);
-                if let Some(prev) = areas.map.prev(pos) {
-                    areas.join_next(prev, &mut dead);
-                }
+                areas.join_around(pos, &mut dead);
             }
             at = stop;
         }
         if hole { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
-    /// PR_SET_VMA_ANON_NAME: names anonymous memory, or takes the name away. EBADF for mappings of files.
+    /// PR_SET_VMA_ANON_NAME: names anonymous memory, or takes the name away. EBADF for mappings of files; otherwise as `advise_flags`.
     pub fn label(&self, addr: VirtAddr, len: usize, name: Option<Box<[u8]>>) -> Result<(), Errno> {
         if !aligned(addr) {
             return Err(Errno::EINVAL);
@@ -106,14 +103,11 @@ impl Mm {
             if zeroes || !vma.is_anon() && !vma.file().is_some_and(|file| file.as_any().is::<SharedMemory>()) {
                 return Err(Errno::EBADF);
             }
-            let pos = areas.cut(at, stop)?;
+            let pos = areas.cut(at, stop).map_err(|_| Errno::EAGAIN)?;
             if let Some(area) = areas.map.at_mut(pos) {
                 area.label.clone_from(&label);
             }
-            areas.join_next(pos, &mut dead);
-            if let Some(prev) = areas.map.prev(pos) {
-                areas.join_next(prev, &mut dead);
-            }
+            areas.join_around(pos, &mut dead);
             at = stop;
         }
         if hole { Err(Errno::ENOMEM) } else { Ok(()) }

@@ -5,6 +5,7 @@ use super::vma::{Object, VmFlags, Vma};
 use crate::commit;
 use abi::Errno;
 use alloc::sync::Arc;
+use core::any::Any;
 use machine::{PAGE_SIZE, USER_MAX};
 use smallvec::SmallVec;
 use sortmap::{Pos, SortMap};
@@ -17,8 +18,8 @@ pub const MIN_ADDR: u64 = 65536;
 /// Kept free below an area that grows down (256 pages, as Linux).
 pub const STACK_GAP: u64 = 256 * PAGE;
 
-/// Objects of areas that went away; dropped after the lock is released, because closing a file may take other locks.
-pub type Dead = SmallVec<[Arc<Object>; 4]>;
+/// What areas that went away held: objects, labels. Dropped after the lock is released, because closing a file may take other locks.
+pub type Dead = SmallVec<[Arc<dyn Any + Send + Sync>; 4]>;
 
 /// Everything the lock of an address space protects.
 pub struct Areas {
@@ -127,7 +128,7 @@ impl Areas {
             if let Some(prev) = self.map.at_mut(pos) {
                 prev.end = end;
             }
-            dead.extend(vma.object);
+            vma.bury(dead);
             self.join_next(pos, dead);
             return;
         }
@@ -141,7 +142,7 @@ impl Areas {
             if let Some(next) = self.map.at_mut(above) {
                 next.pgoff = vma.pgoff;
             }
-            dead.extend(vma.object);
+            vma.bury(dead);
             return;
         }
         self.map.insert(start, vma);
@@ -161,13 +162,20 @@ impl Areas {
         extend_link(b, t, a);
         let end = b.end;
         if let Some((_, gone)) = self.map.remove_at(next) {
-            dead.extend(gone.object);
+            gone.bury(dead);
         }
         // The removal was behind `pos`, which still names the same area.
         if let Some(a) = self.map.at_mut(pos) {
             a.end = end;
         }
         true
+    }
+    /// Joins the area at `pos` with both its neighbours if they allow.
+    pub fn join_around(&mut self, pos: Pos, dead: &mut Dead) {
+        self.join_next(pos, dead);
+        if let Some(prev) = self.map.prev(pos) {
+            self.join_next(prev, dead);
+        }
     }
     /// Cuts the area at `pos` in two at `at`, which lies inside; returns the place of the upper half.
     pub fn split(&mut self, pos: Pos, at: u64) -> Result<Pos, Errno> {
@@ -223,7 +231,7 @@ impl Areas {
             if vma.flags.is(VmFlags::ACCOUNT) {
                 self.uncharge(vma.pages(s));
             }
-            dead.extend(vma.object);
+            vma.bury(dead);
             pos = self.map.here(pos);
         }
         if end > self.hint.1 {

@@ -93,10 +93,7 @@ impl Mm {
             if new != flags {
                 let pos = areas.cut(at, stop)?;
                 areas.set_flags(pos, new);
-                areas.join_next(pos, &mut dead);
-                if let Some(prev) = areas.map.prev(pos) {
-                    areas.join_next(prev, &mut dead);
-                }
+                areas.join_around(pos, &mut dead);
             }
             at = stop;
         }

@@ -128,10 +128,7 @@ impl Mm {
         let pos = cut?;
         areas.set_flags(pos, new);
         self.narrow(at, pages, old, new);
-        areas.join_next(pos, dead);
-        if let Some(prev) = areas.map.prev(pos) {
-            areas.join_next(prev, dead);
-        }
+        areas.join_around(pos, dead);
         Ok(())
     }
 

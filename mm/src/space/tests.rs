@@ -69,6 +69,59 @@ fn peek(mm: &Mm, at: VirtAddr) -> Result<u8, Errno> {
     mm.read_bytes(at, &mut b).map(|()| b[0])
 }
 
+#[test]
+fn a_space_full_of_areas_says_so_in_each_calls_own_way() {
+    let mm = new_mm();
+    let most = areas::MAX_AREAS as u64;
+    mm.mmap(fixed(0, 2 * most, Prot::empty())).expect("mapped");
+    // The first pages in fours: their inner pages can still be cut out of them.
+    for n in 0..most / 2 - 1 {
+        mm.mprotect(va(2 * n + 8), PAGE as usize, Prot::READ, false).expect("room");
+    }
+    mm.mprotect(va(0), 4 * PAGE as usize, Prot::READ, false).expect("room");
+    let page = PAGE as usize;
+    assert_eq!(mm.areas.read().map.len(), areas::MAX_AREAS);
+    assert_eq!(mm.madvise(va(1), page, Advice::DontFork), Err(Errno::EAGAIN));
+    assert_eq!(mm.label(va(1), page, Some(Box::from(&b"name"[..]))), Err(Errno::EAGAIN));
+    let committed = mm.areas.read().committed;
+    assert_eq!(mm.mprotect(va(1), page, RW, false), Err(Errno::ENOMEM));
+    assert_eq!(mm.areas.read().committed, committed);
+}
+
+struct Zeroes(Arc<PageCache>, std::sync::Weak<Mm>);
+
+impl MappedFile for Zeroes {
+    fn cache(&self) -> &Arc<PageCache> {
+        &self.0
+    }
+    fn describe(&self) -> (u64, u64) {
+        (1, 5)
+    }
+    fn path(&self, out: &mut dyn core::fmt::Write) -> core::fmt::Result {
+        out.write_str("/dev/zero")
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Drop for Zeroes {
+    fn drop(&mut self) {
+        assert!(self.1.upgrade().is_none_or(|mm| mm.areas.try_write().is_some()));
+    }
+}
+
+#[test]
+fn the_file_of_a_label_is_closed_when_the_space_is_unlocked() {
+    let mm = new_mm();
+    for page in [0, 1] {
+        let file: Arc<dyn MappedFile> = Arc::new(Zeroes(PageCache::new(None), Arc::downgrade(&mm)));
+        mm.mmap(MapRequest { zeroes: Some(file), ..fixed(page, 1, RW) }).expect("mapped");
+    }
+    assert_eq!(mm.munmap(va(0), PAGE as usize), Ok(()));
+    mm.mmap(fixed(1, 1, RW)).expect("mapped");
+}
+
 fn figures(mm: &Mm) -> Vec<Resident> {
     let mut out = Vec::new();
     mm.survey(0, &mut |_, sum| {

@@ -1,6 +1,7 @@
 //! One area of an address space.
 #![allow(missing_docs)] // the flags are those of proc_pid_smaps(5)
 
+use super::areas::Dead;
 use crate::file::MappedFile;
 use crate::pagecache::Link;
 use abi::mman::Prot;
@@ -8,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
+use core::any::Any;
 use machine::PAGE_SIZE;
 use machine::aspace;
 use machine::mem::Frame;
@@ -144,6 +146,11 @@ impl Vma {
     /// Counted as data (RLIMIT_DATA): private and writable, not a stack.
     pub fn is_data(&self) -> bool {
         (self.flags & (VmFlags::WRITE | VmFlags::SHARED | VmFlags::GROWSDOWN)) == VmFlags::WRITE
+    }
+    /// Puts what it holds among the dead.
+    pub fn bury(self, dead: &mut Dead) {
+        dead.extend(self.object.map(|object| object as Arc<dyn Any + Send + Sync>));
+        dead.extend(self.label.map(|label| label as Arc<dyn Any + Send + Sync>));
     }
     /// `next`, which starts at `self.end`, could be one area with this one.
     pub fn joins(&self, start: u64, next: &Vma) -> bool {
