@@ -155,7 +155,7 @@ impl<V: Seat> Wheel<V> {
             bucket.iter().for_each(|value| value.set_seat(NOWHERE));
             due.append(bucket);
         }
-        self.clock = at + 1;
+        self.clock = at.saturating_add(1);
         true
     }
 }
@@ -262,5 +262,24 @@ mod tests {
         assert!(!wheel.expire(100, &mut due) && wheel.next() == Some(101));
         assert!(wheel.expire(170, &mut due) && wheel.expire(170, &mut due) && !wheel.expire(170, &mut due));
         assert_eq!(due.iter().map(|e| e.name).collect::<Vec<_>>(), [0, 1, 62]);
+    }
+
+    #[test]
+    fn the_end_of_time_can_be_waited_for() {
+        let entry = |name| Rc::new(Entry { name, seat: Cell::new(NOWHERE) });
+        let mut wheel = Wheel::new();
+        let mut due = Vec::new();
+        wheel.insert(u64::MAX, 0, entry(0));
+        assert_eq!(wheel.next(), Some(REACH));
+        while wheel.expire(u64::MAX, &mut due) {}
+        // Some are a little ahead of the last tick, one is at it.
+        for (name, now) in [(1, u64::MAX - 1000), (2, u64::MAX - 1), (3, u64::MAX)] {
+            wheel.insert(u64::MAX, now, entry(name));
+        }
+        while wheel.expire(u64::MAX, &mut due) {}
+        wheel.insert(0, u64::MAX, entry(4));
+        assert!(wheel.expire(u64::MAX, &mut due) && !wheel.expire(u64::MAX, &mut due));
+        assert_eq!(due.iter().map(|e| e.name).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert!(wheel.is_empty() && wheel.next().is_none());
     }
 }
