@@ -12,6 +12,11 @@ use alloc::sync::Arc;
 /// What a remount checks first: a caller in `ns` may give the mount at `at` these flags.
 pub fn may_change_flags(at: &Path, flags: MntFlags, ns: &MountNamespace) -> Result<(), Errno> {
     let _tree = lock_tree();
+    check_flags(at, flags, ns)
+}
+
+/// The same with the tree lock held.
+fn check_flags(at: &Path, flags: MntFlags, ns: &MountNamespace) -> Result<(), Errno> {
     if !ns.contains(&at.mnt) || !is_root(at) {
         return Err(Errno::EINVAL);
     }
@@ -20,8 +25,8 @@ pub fn may_change_flags(at: &Path, flags: MntFlags, ns: &MountNamespace) -> Resu
 
 /// mount(2) with `MS_REMOUNT | MS_BIND`: changes the flags of one mount.
 pub fn change_flags(at: &Path, flags: MntFlags, ns: &MountNamespace) -> Result<(), Errno> {
-    may_change_flags(at, flags, ns)?;
     let _tree = lock_tree();
+    check_flags(at, flags, ns)?;
     check_writers(&at.mnt, flags)?;
     at.mnt.set_flags(MntFlags::SETTABLE, flags);
     Ok(())
