@@ -12,7 +12,7 @@
 use crate::dentry::Dentry;
 use crate::namespace::MountNamespace;
 use crate::path::Path;
-use crate::propagate::Propagation;
+use crate::propagate::{self, Propagation};
 use crate::superblock::{SbFlags, SuperBlock};
 use crate::user_ns::UserNamespace;
 use abi::Errno;
@@ -326,6 +326,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         LIVE.fetch_sub(1, Ordering::Relaxed);
+        propagate::forget(self);
         self.sb.unmounted();
     }
 }

@@ -11,6 +11,7 @@ use crate::namespace::unmount::dissolve;
 use crate::namespace::{MountNamespace, home_of, reachable, visible};
 use crate::path::Path;
 use abi::Errno;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -43,21 +44,22 @@ pub enum PropagationType {
 }
 
 static NEXT_GROUP: AtomicU32 = AtomicU32::new(1);
-/// Every mount that was ever in a group or had a master.
-static REGISTER: SpinLock<Vec<Weak<Mount>>> = SpinLock::new(Vec::new());
+/// Every mount that was ever in a group or had a master, by its unique number.
+static REGISTER: SpinLock<BTreeMap<u64, Weak<Mount>>> = SpinLock::new(BTreeMap::new());
 
 fn register(mnt: &Arc<Mount>) {
-    let mut list = REGISTER.lock();
-    list.retain(|w| w.strong_count() > 0);
-    if !list.iter().any(|w| core::ptr::eq(w.as_ptr(), Arc::as_ptr(mnt))) {
-        list.push(Arc::downgrade(mnt));
-    }
+    REGISTER.lock().insert(mnt.unique_id(), Arc::downgrade(mnt));
 }
 
+/// A mount has ended.
+pub(crate) fn forget(mnt: &Mount) {
+    REGISTER.lock().remove(&mnt.unique_id());
+}
+
+/// All of them. May give up the CPU: changes of many mounts look through all for each.
 fn registered() -> Vec<Arc<Mount>> {
-    let mut list = REGISTER.lock();
-    list.retain(|w| w.strong_count() > 0);
-    list.iter().filter_map(Weak::upgrade).collect()
+    sched::cond_resched();
+    REGISTER.lock().values().filter_map(Weak::upgrade).collect()
 }
 
 /// How `mnt` takes part in propagation.
@@ -113,25 +115,29 @@ fn receivers(at: &Path) -> Vec<(Arc<Mount>, bool)> {
         return Vec::new();
     }
     let all = registered();
+    // Each mount under its group and its master.
+    let mut members = BTreeSet::new();
+    for (m, number) in all.iter().zip(0usize..) {
+        let p = of(m);
+        members.extend([(p.group, number, false), (p.master, number, true)].into_iter().filter(|(key, ..)| *key != 0));
+    }
+    let mut seen = alloc::vec![false; all.len()];
+    let mut known = BTreeSet::from([group]);
     let mut groups = alloc::vec![(group, false)];
-    let mut found: Vec<(Arc<Mount>, bool)> = Vec::new();
+    let mut found = Vec::new();
     let mut next = 0;
     while let Some(&(group, slave)) = groups.get(next) {
         next += 1;
-        for m in &all {
-            let p = of(m);
-            let as_slave = if p.group == group {
-                slave
-            } else if p.master == group {
-                true
-            } else {
-                continue;
-            };
-            if Arc::ptr_eq(m, &at.mnt) || found.iter().any(|(f, _)| Arc::ptr_eq(f, m)) {
+        for &(_, number, by_master) in members.range((group, 0, false)..=(group, usize::MAX, true)) {
+            let (Some(m), Some(seen)) = (all.get(number), seen.get_mut(number)) else { continue };
+            if Arc::ptr_eq(m, &at.mnt) || core::mem::replace(seen, true) {
                 continue;
             }
-            if as_slave && p.group != 0 && !groups.iter().any(|g| g.0 == p.group) {
-                groups.push((p.group, true));
+            sched::cond_resched();
+            let as_slave = by_master || slave;
+            let own = of(m).group;
+            if as_slave && own != 0 && known.insert(own) {
+                groups.push((own, true));
             }
             // Trees of descriptors are left alone, and so is what is just being attached.
             if at.dentry.is_below(m.root()) && matches!(home_of(m), Home::Namespace(_)) {
