@@ -223,7 +223,7 @@ pub fn irq_pending() -> bool {
 /// The running thread has taken a lock.
 #[inline(always)]
 pub fn lock_taken() {
-    // SAFETY: one instruction, so that no switch comes between; it changes a field that only these three touch.
+    // SAFETY: one instruction, so that no switch comes between; it changes a field that only these three and `ochre_switch` touch.
     unsafe { asm!("inc qword ptr gs:[{}]", const off::LOCKS, options(nostack)) }
 }
 

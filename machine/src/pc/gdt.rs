@@ -81,7 +81,7 @@ pub fn load_local(cpu: &Cpu, table: &[u64]) {
     let (base, bytes) = (table.as_ptr() as u64, size_of_val(table) as u64);
     let selector = if bytes == 0 { 0 } else { LDT_SEL };
     let limit = bytes.saturating_sub(1);
-    // SAFETY: only this CPU touches its block; the descriptors are ones that a program may have (`ldt::encode`), and a
+    // SAFETY: only this CPU touches its block; the descriptors are ones that a program may have (`crate::segment::Descriptor`), and a
     // null selector leaves it without any.
     unsafe {
         let gdt = &mut *cpu.gdt.get();
