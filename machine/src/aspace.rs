@@ -127,6 +127,10 @@ impl AddressSpace {
     pub fn deactivate() {
         imp::aspace::deactivate()
     }
+    /// Leaves this space if it is the current CPU's.
+    pub fn leave(&self) {
+        self.0.leave()
+    }
     /// Copies from user memory at `va` into `buf`. Fast when this space is the active one, by table walk when not.
     pub fn copy_in(&self, va: VirtAddr, buf: &mut [u8]) -> Result<(), CopyFault> {
         self.0.copy_in(va, buf)

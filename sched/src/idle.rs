@@ -31,7 +31,7 @@ pub(crate) fn run() {
             switch::schedule();
             continue;
         }
-        // A process may end while this CPU sleeps, which must not keep its memory for having run it last.
+        // Changes of the space that ran here last then need not wake this CPU to flush what it will not use.
         AddressSpace::deactivate();
         let irq = IrqOff::new();
         IDLE.insert(cpu.id);

@@ -114,6 +114,7 @@ impl RawSpace {
         Ok(())
     }
     pub fn commit(&self) {}
+    pub fn leave(&self) {}
     pub fn destroy(&mut self) {
         self.pages().clear();
     }

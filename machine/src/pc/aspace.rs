@@ -154,6 +154,13 @@ impl RawSpace {
         cpu::current().space.get().cast::<RawSpace>() == core::ptr::from_ref(self)
     }
 
+    /// Unloads the space if this CPU has it loaded.
+    pub fn leave(&self) {
+        if self.is_active() {
+            deactivate();
+        }
+    }
+
     /// The last-level table for `page`, if there is one.
     #[inline]
     pub(super) fn find(&self, page: u64) -> Option<Table> {

@@ -160,8 +160,19 @@ impl Mm {
 }
 
 impl Drop for Mm {
+    /// The memory goes with its last user, who may be the thread that ends and still has the space loaded: whoever waits for its
+    /// end finds the pages free.
     fn drop(&mut self) {
-        commit::uncharge(self.areas.get_mut().committed);
+        let areas = self.areas.get_mut();
+        commit::uncharge(areas.committed);
+        // Areas of files hold the space too, so that what is cut off a file leaves it.
+        areas.map.clear();
+        self.aspace.leave();
+        if Arc::get_mut(&mut self.aspace).is_none() {
+            // Another CPU ran a thread of the space before the kernel thread it runs now, and keeps the tables till it switches.
+            self.aspace.unmap(VirtAddr(0), machine::USER_MAX / PAGE);
+            self.aspace.commit();
+        }
     }
 }
 
