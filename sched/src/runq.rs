@@ -9,10 +9,10 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use posheap::PosHeap;
 
-/// Of each such stretch of time ...
-const RT_WINDOW_NS: u64 = 1_000_000_000;
-/// ... real-time threads leave the rest to fair ones that wait.
+/// Real-time threads run for so long ...
 const RT_MOST_NS: u64 = 950_000_000;
+/// ... before they leave so much to fair ones that want the CPU.
+const FAIR_PART_NS: u64 = 50_000_000;
 
 /// Real-time threads that wait, on all CPUs.
 static WAITING: AtomicU32 = AtomicU32::new(0);
@@ -38,7 +38,7 @@ pub(crate) struct RunQueue {
     protected: u64,
     /// Counts arrivals of real-time threads.
     arrivals: u64,
-    /// Begin of the present window, and what real-time threads have run in it.
+    /// Since when the rest has not had its part, and what real-time threads have run in that time.
     window_since: u64,
     realtime_ran: u64,
 }
@@ -87,8 +87,9 @@ impl RunQueue {
             FAIR => self.fair.charge(current, ran),
             IDLE_KEY => return ran,
             _ => {
-                if now.saturating_sub(self.window_since) >= RT_WINDOW_NS {
-                    (self.window_since, self.realtime_ran) = (now, 0);
+                let since = now - ran;
+                if self.left_by_realtime(since) >= FAIR_PART_NS {
+                    (self.window_since, self.realtime_ran) = (since, 0);
                 }
                 self.realtime_ran += ran;
             }
@@ -161,9 +162,15 @@ impl RunQueue {
             _ => self.fair.take(thread),
         }
     }
-    /// Real-time threads have had their part of this window.
+    /// What has been left to others in this window.
+    fn left_by_realtime(&self, now: u64) -> u64 {
+        now.saturating_sub(self.window_since).saturating_sub(self.realtime_ran)
+    }
+    /// Real-time threads have run for long enough: it is the turn of fair ones, of which one runs or waits.
     pub fn is_throttled(&self, now: u64) -> bool {
-        self.realtime_ran >= RT_MOST_NS && now.saturating_sub(self.window_since) < RT_WINDOW_NS && self.fair.len() != 0
+        self.realtime_ran >= RT_MOST_NS
+            && self.left_by_realtime(now) < FAIR_PART_NS
+            && (self.fair.len() != 0 || self.current.as_ref().is_some_and(|current| current.key.load(Relaxed) == FAIR))
     }
     /// A real-time thread has been running for so long that fair ones get nothing here.
     pub fn is_hogged(&self, now: u64) -> bool {
@@ -195,7 +202,7 @@ impl RunQueue {
         let Some(current) = &self.current else { return true };
         let (new, running) = (thread.key.load(Relaxed), current.key.load(Relaxed));
         if running == IDLE_KEY || new < FAIR {
-            return new < running;
+            return new < running && (new >= FAIR || !self.is_throttled(now));
         }
         if running < FAIR {
             return false;
@@ -269,5 +276,52 @@ impl RunQueue {
             Some(current) => protection(current),
             None => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpuset::CpuSet;
+    use machine::cpu::CpuId;
+
+    const MS: u64 = 1_000_000;
+
+    fn joined(queue: &mut RunQueue, policy: Policy, priority: u8) -> Arc<Thread> {
+        let thread = Arc::new(Thread::new("t", CpuSet::all(), CpuId(0)));
+        thread.store_policy(policy, priority, 0);
+        queue.join(&thread, Join::New);
+        thread
+    }
+
+    /// Lets the running thread run until `now`; whether it has to make room then.
+    fn run(queue: &mut RunQueue, now: u64) -> bool {
+        queue.charge(now);
+        queue.has_to_yield(false, now)
+    }
+
+    #[test]
+    fn realtime_threads_leave_fair_ones_their_part() {
+        let mut queue = RunQueue::new();
+        let start = 5000 * MS;
+        queue.charged_until = start;
+        let (spins, wants) = (joined(&mut queue, Policy::Fifo, 10), joined(&mut queue, Policy::Normal, 0));
+        queue.begin(spins.clone(), start);
+        queue.push(wants.clone());
+        assert!(!run(&mut queue, start + 10 * MS));
+        // Some idle time, less than the part of the others, does not begin a new window.
+        queue.charged_until = start + 40 * MS;
+        assert!(!run(&mut queue, start + 979 * MS));
+        assert!(run(&mut queue, start + 980 * MS));
+        queue.current = None;
+        queue.push(spins);
+        let next = queue.pop(start + 980 * MS).expect("one waits");
+        assert!(Arc::ptr_eq(&next, &wants));
+        queue.begin(next, start + 980 * MS);
+        assert!(!run(&mut queue, start + 990 * MS), "alone of its kind, it keeps its part");
+        let wakes = joined(&mut queue, Policy::Fifo, 20);
+        assert!(!queue.should_preempt(&wakes, start + 995 * MS));
+        assert!(run(&mut queue, start + 1000 * MS));
+        assert!(queue.should_preempt(&wakes, start + 1000 * MS));
     }
 }
