@@ -213,8 +213,8 @@ pub(super) fn transfer(held: &Held, task: &Task, to: &Arc<Cgroup>, changes: &mut
     true
 }
 
-/// Numbers of the processes (or of the threads) in a group as `ns` sees them, in ascending order; 0 for those it does not see. A threaded domain lists the processes of all its
-/// threaded groups.
+/// Numbers of the processes (or of the threads) in a group as `ns` sees them, in ascending order; 0 for those it does not see. A
+/// threaded domain lists the processes of all its threaded groups.
 pub fn members(group: &Arc<Cgroup>, threads: bool, ns: &PidNamespace) -> Result<Vec<i32>, Errno> {
     let mut out = Vec::new();
     let tree = crate::tree::lock();
