@@ -93,16 +93,18 @@ impl Identity {
     }
     /// That of a thread; a leader's is its process's.
     pub fn of_task(task: &Arc<Task>) -> Result<Arc<Identity>, Errno> {
-        let number = tree::lock().number(task.tid());
-        let mut mine = task.pidfs.lock();
+        // Held to the end: who leaves the tree meanwhile would tell of it before there is anyone to hear.
+        let tree = tree::lock();
         if task.is_leader() {
-            drop(mine);
+            drop(tree);
             return Identity::of_process(task.process());
         }
+        let mut mine = task.pidfs.lock();
         if let Some(known) = &*mine {
             return Ok(known.clone());
         }
-        let new = Identity::new(number.ok_or(Errno::ESRCH)?, Holder::Thread(Arc::downgrade(task)));
+        let number = tree.number(task.tid()).ok_or(Errno::ESRCH)?;
+        let new = Identity::new(number, Holder::Thread(Arc::downgrade(task)));
         *mine = Some(new.clone());
         Ok(new)
     }
