@@ -10,6 +10,7 @@
 //! Lock order:
 //! ```text
 //! pi::WORLD                  owners of all contended priority-inheriting words
+//! table::OWN                 all address spaces' tables
 //!   an address space's table, shared or alone
 //!     Bucket::list           two at once in ascending order of their address (requeue)
 //!       scheduler's locks
