@@ -189,14 +189,14 @@ pub(crate) fn confine(interrupts_on: bool) -> Result<Subject, &'static str> {
 /// Reports an oops of `subject` and counts it; returns unless it was one too many.
 #[cfg_attr(not(target_os = "none"), allow(dead_code))] // as above
 pub(crate) fn report(subject: &Subject, what: fmt::Arguments<'_>, trace: &dyn fmt::Display) {
-    let number = OOPSES.load(Relaxed) + 1;
+    let number = OOPSES.fetch_add(1, Relaxed).saturating_add(1);
     log::print_now(0, format_args!("{what}\nOops: #{number} {subject} {Tainted}\nCall Trace:{trace}"));
     add_taint(taint::DIE);
     if PANIC_ON_OOPS.load(Relaxed) != 0 {
         die(format_args!("Fatal exception: panic_on_oops is set"));
     }
     let limit = OOPS_LIMIT.load(Relaxed);
-    if OOPSES.fetch_add(1, Relaxed) + 1 >= limit && limit != 0 {
+    if number >= limit && limit != 0 {
         die(format_args!("Oopsed too often (kernel.oops_limit is {limit})"));
     }
 }
@@ -215,7 +215,7 @@ pub fn warn(what: fmt::Arguments<'_>) {
         die(format_args!("panic_on_warn is set"));
     }
     let limit = WARN_LIMIT.load(Relaxed);
-    if WARNINGS.fetch_add(1, Relaxed) + 1 >= limit && limit != 0 {
+    if WARNINGS.fetch_add(1, Relaxed).saturating_add(1) >= limit && limit != 0 {
         die(format_args!("system warned too often (kernel.warn_limit is {limit})"));
     }
     add_taint(taint::WARN);
