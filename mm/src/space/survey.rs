@@ -197,12 +197,14 @@ impl Mm {
     /// The first aligned group of pages with one in memory in `[from, to)`.
     fn next_group(&self, from: u64, to: u64) -> Option<u64> {
         let own = self.pages.lock().next_group(from, to);
+        // Not beyond that one: then tables are gone through once, however many are empty.
+        let end = own.map_or(to, |own| own.min(to));
         let mut mapped = None;
-        self.aspace.each_mapped(VirtAddr(from * PAGE), to.saturating_sub(from), &mut |page| {
+        self.aspace.each_mapped(VirtAddr(from * PAGE), end.saturating_sub(from), &mut |page| {
             mapped = Some(page.page & !(LEAF as u64 - 1));
             ControlFlow::Break(())
         });
-        own.into_iter().chain(mapped).min()
+        mapped.or(own)
     }
 
     /// The pages in memory of `[first, end)`, which lie in one group. Those that are not private count as a file's, with all references

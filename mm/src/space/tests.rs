@@ -160,6 +160,10 @@ fn a_survey_tells_private_from_shared_pages() {
     let mut seen = Vec::new();
     parent.pages_between(va(2).0, va(202).0, &mut |page| seen.push((page.page - va(0).page(), page.owners)));
     assert_eq!(seen, [(2, 1), (99, 1), (200, 1), (201, 1)]);
+    // Pages that are mapped nowhere count as before, among those that are and those of nobody.
+    parent.mprotect(va(64), 36 * PAGE as usize, Prot::empty(), false).expect("protected");
+    let halves: Vec<u64> = figures(&parent).iter().map(|sum| sum.rss).collect();
+    assert_eq!(halves, [2, 1, 4]);
 }
 
 fn areas(mm: &Mm) -> Vec<(u64, u64, Prot)> {
