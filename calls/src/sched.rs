@@ -323,7 +323,7 @@ pub fn setpriority(cx: &mut Cx, which: i32, who: i32, nice: i32) -> Result<(), E
 fn set_nice(cx: &Cx, task: &Arc<Task>, nice: i32) -> Result<(), Errno> {
     let it = task.cred();
     let me = cx.cred();
-    if me.uid != it.euid && me.euid != it.euid && !me.capable_in(&it.user_ns, Cap::SysNice) {
+    if it.uid != me.euid && it.euid != me.euid && !me.capable_in(&it.user_ns, Cap::SysNice) {
         return Err(Errno::EPERM);
     }
     let now = thread(task)?;
