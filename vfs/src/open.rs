@@ -11,7 +11,7 @@ use crate::inode::{Inode, may};
 use crate::notify::{self, Event};
 use crate::ops;
 use crate::path::Path;
-use crate::walk::{Last, Start, Walker, lookup_child, lookup_locked};
+use crate::walk::{Last, Start, Walker, lookup_locked};
 use abi::Errno;
 use abi::fcntl::{OpenFlags, ResolveFlags};
 use abi::stat::{S_IALLUGO, S_IFREG};
@@ -119,7 +119,7 @@ fn open_create(mut walker: Walker<'_>, last: Last<'_>, how: &How, caller: &Calle
             return Err(Errno::EISDIR);
         }
         let dir = walker.at().clone();
-        let (child, created) = match lookup_child(&dir.dentry, last.name, last.hash)? {
+        let (child, created) = match walker.child(last.name, last.hash)? {
             Some(child) => (child, false),
             None => find_or_create(&dir, &last, how, caller.cred)?,
         };

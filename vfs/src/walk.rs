@@ -165,13 +165,25 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// The child `name` of the directory the walk is in: from the cache, or from the file system. `None` when it does not exist.
+    #[inline]
+    pub(crate) fn child(&self, name: &[u8], hash: u64) -> Result<Option<Arc<Dentry>>, Errno> {
+        let dir = &self.at.dentry;
+        match dir.cached(name, hash) {
+            Cached::Positive(d) => Ok(Some(d)),
+            Cached::Negative => Ok(None),
+            Cached::Unknown if self.start.resolve.contains(ResolveFlags::CACHED) => Err(Errno::EAGAIN),
+            Cached::Unknown => lookup_slow(dir, name, hash),
+        }
+    }
+
     #[inline]
     fn component(&mut self, name: &[u8], hash: u64, follow: bool) -> Result<(), Errno> {
         match name {
             [] | [b'.'] => Ok(()),
             [b'.', b'.'] => self.up(),
             _ => {
-                let found = lookup_child(&self.at.dentry, name, hash)?;
+                let found = self.child(name, hash)?;
                 let child = found.ok_or(Errno::ENOENT)?;
                 self.step_into(child, follow)
             }
@@ -249,7 +261,7 @@ impl<'a> Walker<'a> {
                     [b'.'] => {}
                     [b'.', b'.'] => self.up()?,
                     _ => {
-                        let child = lookup_child(&self.at.dentry, name, hash)?.ok_or(Errno::ENOENT)?;
+                        let child = self.child(name, hash)?.ok_or(Errno::ENOENT)?;
                         if child.kind() != FileType::Symlink || child.is_mountpoint() {
                             self.step_into(child, false)?;
                         } else if let Some(target) = self.enter_link(&child)? {
@@ -325,16 +337,6 @@ fn skip_slashes(path: &[u8], at: usize) -> usize {
         at += 1;
     }
     at
-}
-
-/// The child `name` of a directory: from the cache, or from the file system. `None` when it does not exist.
-#[inline]
-pub(crate) fn lookup_child(dir: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Option<Arc<Dentry>>, Errno> {
-    match dir.cached(name, hash) {
-        Cached::Positive(d) => Ok(Some(d)),
-        Cached::Negative => Ok(None),
-        Cached::Unknown => lookup_slow(dir, name, hash),
-    }
 }
 
 #[inline(never)]
