@@ -53,6 +53,11 @@ fn offset(off: i64) -> Result<u64, Errno> {
     u64::try_from(off).map_err(|_| Errno::EINVAL)
 }
 
+/// Where an offset is given there must be offsets, before anything else of the file is looked at.
+fn positioned(file: &File, off: Option<u64>) -> Result<(), Errno> {
+    if off.is_none() || file.is_seekable() { Ok(()) } else { Err(Errno::ESPIPE) }
+}
+
 /// read(2).
 #[inline]
 pub fn read(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, Errno> {
@@ -78,6 +83,7 @@ pub fn write(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize,
 pub fn pread64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize, off: i64) -> Result<usize, Errno> {
     let off = offset(off)?;
     let file = cx.files().get(fd)?;
+    positioned(&file, Some(off))?;
     if file.is_readable() {
         buffer_ok(buf, count)?;
     }
@@ -88,6 +94,7 @@ pub fn pread64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize, off: i64) -> R
 pub fn pwrite64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize, off: i64) -> Result<usize, Errno> {
     let off = offset(off)?;
     let file = cx.files().get(fd)?;
+    positioned(&file, Some(off))?;
     if file.is_writable() {
         buffer_ok(buf, count)?;
     }
@@ -97,22 +104,22 @@ pub fn pwrite64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize, off: i64) -> 
 
 /// readv(2).
 pub fn readv(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize) -> Result<usize, Errno> {
-    vector_read(cx, fd, iov, count, None, 0)
+    vector_read(cx, fd, (iov, count), None, 0)
 }
 
 /// writev(2).
 pub fn writev(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize) -> Result<usize, Errno> {
-    vector_write(cx, fd, iov, count, None, 0)
+    vector_write(cx, fd, (iov, count), None, 0)
 }
 
 /// preadv(2).
 pub fn preadv(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize, lo: i64, _hi: i64) -> Result<usize, Errno> {
-    vector_read(cx, fd, iov, count, Some(offset(lo)?), 0)
+    vector_read(cx, fd, (iov, count), Some(offset(lo)?), 0)
 }
 
 /// pwritev(2).
 pub fn pwritev(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize, lo: i64, _hi: i64) -> Result<usize, Errno> {
-    vector_write(cx, fd, iov, count, Some(offset(lo)?), 0)
+    vector_write(cx, fd, (iov, count), Some(offset(lo)?), 0)
 }
 
 const RWF_HIPRI: u32 = 1;
@@ -120,6 +127,8 @@ const RWF_DSYNC: u32 = 2;
 const RWF_SYNC: u32 = 4;
 const RWF_APPEND: u32 = 16;
 const RWF_NOAPPEND: u32 = 32;
+const RWF_NOSIGNAL: u32 = 256;
+const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND | RWF_NOSIGNAL;
 
 /// The offset of preadv2 and pwritev2, where -1 is "at the position".
 fn offset2(off: i64) -> Result<Option<u64>, Errno> {
@@ -136,7 +145,7 @@ pub fn preadv2(
     _hi: i64,
     flags: u32,
 ) -> Result<usize, Errno> {
-    vector_read(cx, fd, iov, count, offset2(lo)?, flags)
+    vector_read(cx, fd, (iov, count), offset2(lo)?, flags)
 }
 
 /// pwritev2(2).
@@ -149,63 +158,57 @@ pub fn pwritev2(
     _hi: i64,
     flags: u32,
 ) -> Result<usize, Errno> {
-    vector_write(cx, fd, iov, count, offset2(lo)?, flags)
+    vector_write(cx, fd, (iov, count), offset2(lo)?, flags)
 }
 
-fn vector_read(
-    cx: &Cx,
-    fd: i32,
-    iov: UserPtr<Iov>,
-    count: usize,
-    off: Option<u64>,
-    flags: u32,
-) -> Result<usize, Errno> {
+/// Refuses flags; where there is nothing to move Linux does not look at them.
+fn check_rwf(flags: u32) -> Result<(), Errno> {
+    // RWF_NOWAIT needs transfers that can be refused half-way; no file here offers it.
+    if flags & !RWF_KNOWN != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if flags & (RWF_APPEND | RWF_NOAPPEND) == RWF_APPEND | RWF_NOAPPEND { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+type Vector = (UserPtr<Iov>, usize);
+
+fn vector_read(cx: &Cx, fd: i32, (iov, count): Vector, off: Option<u64>, flags: u32) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
+    positioned(&file, off)?;
     if !file.is_readable() {
         return Err(Errno::EBADF);
     }
-    // RWF_NOWAIT needs reads that can be refused half-way; no file here offers it.
-    // RWF_APPEND and RWF_NOAPPEND mean nothing to a read, yet not both.
-    if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND) != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if flags & (RWF_APPEND | RWF_NOAPPEND) == RWF_APPEND | RWF_NOAPPEND {
-        return Err(Errno::EINVAL);
-    }
     let list = import_iov(cx.mm(), iov.addr(), count)?;
     let mut dst = Dst::user_iov(cx.mm(), &list);
+    if flags != 0 && dst.remaining() == 0 {
+        return Ok(0);
+    }
+    check_rwf(flags)?;
     match off {
         None => file.read(&mut dst),
         Some(off) => file.pread(&mut dst, off),
     }
 }
 
-fn vector_write(
-    cx: &Cx,
-    fd: i32,
-    iov: UserPtr<Iov>,
-    count: usize,
-    off: Option<u64>,
-    flags: u32,
-) -> Result<usize, Errno> {
+fn vector_write(cx: &Cx, fd: i32, (iov, count): Vector, off: Option<u64>, flags: u32) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
+    positioned(&file, off)?;
     if !file.is_writable() {
         return Err(Errno::EBADF);
     }
-    if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND) != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if flags & (RWF_APPEND | RWF_NOAPPEND) == RWF_APPEND | RWF_NOAPPEND {
-        return Err(Errno::EINVAL);
-    }
-    let append = (file.flags().contains(OpenFlags::APPEND) || flags & RWF_APPEND != 0) && flags & RWF_NOAPPEND == 0;
     let list = import_iov(cx.mm(), iov.addr(), count)?;
     let mut src = Src::user_iov(cx.mm(), &list);
+    if flags != 0 && src.remaining() == 0 {
+        return Ok(0);
+    }
+    check_rwf(flags)?;
+    let append = (file.flags().contains(OpenFlags::APPEND) || flags & RWF_APPEND != 0) && flags & RWF_NOAPPEND == 0;
     let n = match off {
         None => file.write_opts(&mut src, fsize(cx), append),
         Some(off) => file.pwrite_opts(&mut src, off, fsize(cx), append),
     };
-    let n = written(cx, n)?;
+    let quiet = flags & RWF_NOSIGNAL != 0 && n == Err(Errno::EPIPE);
+    let n = if quiet { n } else { written(cx, n) }?;
     if flags & (RWF_DSYNC | RWF_SYNC) != 0 {
         file.ops().fsync(&file, flags & RWF_SYNC == 0)?;
     }
