@@ -11,8 +11,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use cbpf::Insn;
 
-/// Strict mode; EINVAL when the thread has filters.
-pub fn strict(cx: &Cx) -> Result<(), Errno> {
+/// Strict mode; EINVAL when the thread has filters. The time-stamp counter is out of reach too.
+pub fn strict(cx: &mut Cx) -> Result<(), Errno> {
     let entered = cx.task.seccomp.change(|s| {
         let free = matches!(s.mode, mode::DISABLED | mode::STRICT);
         if free {
@@ -23,6 +23,7 @@ pub fn strict(cx: &Cx) -> Result<(), Errno> {
     if !entered {
         return Err(Errno::EINVAL);
     }
+    cx.user.set_tsc_faults(true);
     cx.task.entry.set(entry::SECCOMP);
     Ok(())
 }
