@@ -1,6 +1,6 @@
 //! Pidfds: pidfd_open(2), pidfd_send_signal(2), pidfd_getfd(2).
 
-use crate::signal::signal_or_probe;
+use crate::signal::{may_say, read_info, signal_or_probe};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::pidfd::signal_scope;
@@ -36,23 +36,20 @@ pub fn pidfd_send_signal(cx: &mut Cx, fd: i32, sig: i32, info: UserPtr<SigInfo>,
         0 => THREAD_GROUP,
         f => f,
     };
-    let given = info.non_null().map(|p| p.read(cx.mm())).transpose()?;
+    let given = info.non_null().map(|p| read_info(cx, None, p)).transpose()?;
     if let Some(g) = &given {
         if g.signo != sig {
             return Err(Errno::EINVAL);
         }
-        let to_self = target.number() == cx.task.tid() && scope != PROCESS_GROUP;
-        if !to_self && (g.code >= 0 || g.code == si::TKILL) {
-            return Err(Errno::EPERM);
-        }
+        may_say(g, target.number() == cx.task.tid() && scope != PROCESS_GROUP)?;
     }
-    let signal = signal_or_probe(sig)?;
     let code = if scope == THREAD { si::TKILL } else { si::USER };
     let me = (cx.process().nr() as u32, cx.cred().uid);
     let make = |s| given.unwrap_or(SigInfo::user(s, code, me.0, me.1));
     if scope == PROCESS_GROUP {
         // The process must lead the group: its number is the group's.
         let group = task::tree::find_group(target.number()).ok_or(Errno::ESRCH)?;
+        let signal = signal_or_probe(sig)?;
         let mut result = Err(Errno::ESRCH);
         for p in group.members() {
             let sent = may_send(cx.process(), cx.cred(), &p, signal)
@@ -64,6 +61,7 @@ pub fn pidfd_send_signal(cx: &mut Cx, fd: i32, sig: i32, info: UserPtr<SigInfo>,
         return result;
     }
     let task = target.task().ok_or(Errno::ESRCH)?;
+    let signal = signal_or_probe(sig)?;
     may_send(cx.process(), cx.cred(), task.process(), signal)?;
     match signal {
         None => Ok(()),

@@ -31,23 +31,24 @@ pub fn rt_sigaction(
     }
     let new = new.non_null().map(|p| p.read(cx.mm())).transpose()?;
     let sig = Signal::from_raw(sig).ok_or(Errno::EINVAL)?;
-    let was = match new {
-        None => cx.process().sig().hand.get(sig),
-        Some(_) if SigSet::UNBLOCKABLE.has(sig) => return Err(Errno::EINVAL),
-        Some(_) if cx.process().sig().hand.get(sig).flags().contains(SaFlags::IMMUTABLE) => return Err(Errno::EINVAL),
-        Some(mut action) => {
-            action.flags = (action.flags() - SaFlags::UNSUPPORTED - SaFlags::IMMUTABLE).bits();
-            action.mask = action.mask.minus(SigSet::UNBLOCKABLE);
-            set_action(cx, sig, action)
-        }
-    };
+    if new.is_some() && SigSet::UNBLOCKABLE.has(sig) {
+        return Err(Errno::EINVAL);
+    }
+    let was = change_action(cx, sig, new)?;
     old.write_opt(cx.mm(), &was)
 }
 
-/// Installs an action; a signal that is now ignored is no longer pending (POSIX).
-fn set_action(cx: &Cx, sig: Signal, action: SigAction) -> SigAction {
+/// Gives the action and installs a new one. A signal that is now ignored is no longer pending (POSIX).
+fn change_action(cx: &Cx, sig: Signal, new: Option<SigAction>) -> Result<SigAction, Errno> {
     let mut state = cx.process().sig();
-    let was = state.hand.set(sig, action);
+    let was = state.hand.get(sig);
+    if was.flags().contains(SaFlags::IMMUTABLE) {
+        return Err(Errno::EINVAL);
+    }
+    let Some(mut action) = new else { return Ok(was) };
+    action.flags = (action.flags() - SaFlags::UNSUPPORTED - SaFlags::IMMUTABLE).bits();
+    action.mask = action.mask.minus(SigSet::UNBLOCKABLE);
+    state.hand.set(sig, action);
     let ignored = action.handler == SIG_IGN || (action.handler == SIG_DFL && SigSet::DEFAULT_IGNORED.has(sig));
     if ignored {
         state.discard(SigSet::EMPTY.with(sig));
@@ -55,7 +56,7 @@ fn set_action(cx: &Cx, sig: Signal, action: SigAction) -> SigAction {
         drop(state);
         task::timers::unignore(cx.process(), sig);
     }
-    was
+    Ok(was)
 }
 
 /// rt_sigprocmask(2)
@@ -173,10 +174,10 @@ pub fn tgkill(cx: &mut Cx, tgid: i32, tid: i32, sig: i32) -> Result<(), Errno> {
     to_thread(cx, Some(tgid), tid, sig, None)
 }
 
-/// Reads what a program wants to say in a signal; it may not pretend to be the kernel or kill(2) towards others.
-fn read_info(cx: &Cx, sig: i32, info: UserPtr<SigInfo>, to_self: bool) -> Result<SigInfo, Errno> {
+/// Reads what a program wants to say in a signal, with kernel ids. `sig`: the number that counts in place of the one there.
+pub(crate) fn read_info(cx: &Cx, sig: Option<i32>, info: UserPtr<SigInfo>) -> Result<SigInfo, Errno> {
     let mut given = info.read(cx.mm())?;
-    given.signo = sig;
+    given.signo = sig.unwrap_or(given.signo);
     if !given.is_known() {
         // What may lie behind the part that we keep would be lost.
         let mut rest = [0u8; SIGINFO_SIZE - size_of::<SigInfo>()];
@@ -185,9 +186,6 @@ fn read_info(cx: &Cx, sig: i32, info: UserPtr<SigInfo>, to_self: bool) -> Result
             return Err(Errno::E2BIG);
         }
     }
-    if (given.code >= 0 || given.code == si::TKILL) && !to_self {
-        return Err(Errno::EPERM);
-    }
     let ns = &cx.cred().user_ns;
     if !ns.is_first() && given.names_user() {
         given = given.with_uid(ns.kuid(given.uid()).unwrap_or(u32::MAX));
@@ -195,9 +193,15 @@ fn read_info(cx: &Cx, sig: i32, info: UserPtr<SigInfo>, to_self: bool) -> Result
     Ok(given)
 }
 
+/// Towards others nobody may pretend to be the kernel or kill(2).
+pub(crate) fn may_say(given: &SigInfo, to_self: bool) -> Result<(), Errno> {
+    if (given.code >= 0 || given.code == si::TKILL) && !to_self { Err(Errno::EPERM) } else { Ok(()) }
+}
+
 /// rt_sigqueueinfo(2)
 pub fn rt_sigqueueinfo(cx: &mut Cx, pid: i32, sig: i32, info: UserPtr<SigInfo>) -> Result<(), Errno> {
-    let given = read_info(cx, sig, info, pid == cx.process().nr())?;
+    let given = read_info(cx, Some(sig), info)?;
+    may_say(&given, pid == cx.process().nr())?;
     let target = cx.find_process(pid).or_else(|| cx.find_task(pid).map(|t| t.process().clone())).ok_or(Errno::ESRCH)?;
     let signal = signal_or_probe(sig)?;
     send::may_send(cx.process(), cx.cred(), &target, signal)?;
@@ -209,7 +213,8 @@ pub fn rt_tgsigqueueinfo(cx: &mut Cx, tgid: i32, tid: i32, sig: i32, info: UserP
     if tid <= 0 || tgid <= 0 {
         return Err(Errno::EINVAL);
     }
-    let given = read_info(cx, sig, info, tid == cx.task.nr())?;
+    let given = read_info(cx, Some(sig), info)?;
+    may_say(&given, tid == cx.task.nr())?;
     to_thread(cx, Some(tgid), tid, sig, Some(given))
 }
 
