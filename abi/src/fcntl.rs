@@ -151,10 +151,10 @@ pub mod cmd {
     pub const F_SETOWN: u32 = 8;
     pub const F_GETOWN: u32 = 9;
     pub const F_SETSIG: u32 = 10;
-    pub const F_GETOWNER_UIDS: u32 = 17;
     pub const F_GETSIG: u32 = 11;
     pub const F_SETOWN_EX: u32 = 15;
     pub const F_GETOWN_EX: u32 = 16;
+    pub const F_GETOWNER_UIDS: u32 = 17;
     pub const F_OFD_GETLK: u32 = 36;
     pub const F_OFD_SETLK: u32 = 37;
     pub const F_OFD_SETLKW: u32 = 38;
@@ -275,20 +275,6 @@ bitflags! {
         /// Write zeroes to the medium.
         const WRITE_ZEROES = 128;
     }
-}
-
-/// `MFD_*` of memfd_create(2).
-pub mod mfd {
-    /// Close on exec.
-    pub const CLOEXEC: u32 = 1;
-    /// Seals are allowed.
-    pub const ALLOW_SEALING: u32 = 2;
-    /// Huge pages.
-    pub const HUGETLB: u32 = 4;
-    /// Not executable, and sealed so.
-    pub const NOEXEC_SEAL: u32 = 8;
-    /// Executable.
-    pub const EXEC: u32 = 16;
 }
 
 /// close_range(2): unshare the table first.

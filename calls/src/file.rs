@@ -4,7 +4,6 @@ use crate::at;
 use crate::{lock, socket};
 use abi::Errno;
 use abi::fcntl::{self, AT_FDCWD, FOwnerEx, OpenFlags, OpenHow, cmd};
-use abi::resource::Resource;
 use alloc::sync::Arc;
 use machine::VirtAddr;
 use mm::user::{UserCStr, UserPtr, UserSlice};
@@ -16,23 +15,13 @@ use vfs::open::{How, check_resolve, open as vfs_open};
 use vfs::user_ns::IdKind;
 use vfs::{File, FileType};
 
-/// The descriptor limit of the caller.
-#[inline]
-pub fn nofile(cx: &Cx) -> u32 {
-    u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX)
-}
-
-pub(crate) fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
-    cx.files().install(file, cloexec, nofile(cx))
-}
-
 fn do_open(cx: &Cx, dirfd: i32, text: &[u8], how: &How, resolve: u64) -> Result<i32, Errno> {
     let resolve = check_resolve(resolve)?;
     // A full table fails the call before a file is made.
-    cx.files().check_room(nofile(cx))?;
+    cx.files().check_room(cx.process().limits.nofile())?;
     let caller = cx.caller();
     let file = at::with_text(cx, dirfd, text, resolve, |start, text| vfs_open(start, text, how, &caller))?;
-    install(cx, file, how.flags.contains(OpenFlags::CLOEXEC))
+    cx.install(file, how.flags.contains(OpenFlags::CLOEXEC))
 }
 
 /// openat(2).
@@ -112,7 +101,7 @@ pub fn close_range(cx: &mut Cx, first: u32, last: u32, flags: u32) -> Result<(),
 /// dup(2).
 pub fn dup(cx: &mut Cx, fd: i32) -> Result<i32, Errno> {
     let file = cx.files().get_any(fd)?;
-    install(cx, file, false)
+    cx.install(file, false)
 }
 
 /// dup2(2).
@@ -133,7 +122,7 @@ pub fn dup3(cx: &mut Cx, old: i32, new: i32, flags: u32) -> Result<i32, Errno> {
 }
 
 fn dup_to(cx: &Cx, old: i32, new: i32, cloexec: bool) -> Result<i32, Errno> {
-    let slot = u32::try_from(new).ok().filter(|&fd| fd < nofile(cx)).ok_or(Errno::EBADF)?;
+    let slot = u32::try_from(new).ok().filter(|&fd| fd < cx.process().limits.nofile()).ok_or(Errno::EBADF)?;
     let file = cx.files().get_any(old)?;
     cx.files().install_at(slot, file, cloexec)?;
     Ok(new)
@@ -200,9 +189,9 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
     let file = cx.files().get_any(fd)?;
     match command {
         cmd::F_DUPFD | cmd::F_DUPFD_CLOEXEC => {
-            let min = u32::try_from(arg).ok().filter(|&fd| fd < nofile(cx)).ok_or(Errno::EINVAL)?;
+            let min = u32::try_from(arg).ok().filter(|&fd| fd < cx.process().limits.nofile()).ok_or(Errno::EINVAL)?;
             let cloexec = command == cmd::F_DUPFD_CLOEXEC;
-            return cx.files().install_from(min, file, cloexec, nofile(cx)).map(i64::from);
+            return cx.files().install_from(min, file, cloexec, cx.process().limits.nofile()).map(i64::from);
         }
         cmd::F_GETFD => return cx.files().cloexec(fd).map(i64::from),
         cmd::F_SETFD => {

@@ -107,5 +107,5 @@ pub fn open_by_handle_at(cx: &mut Cx, mount_fd: i32, handle: UserPtr<[u32; 2]>, 
         Some(file) => file,
         None => open_found(found, &How::from_open(flags, 0, 0)?, &cx.caller(), false)?,
     };
-    crate::file::install(cx, file, cloexec)
+    cx.install(file, cloexec)
 }

@@ -16,7 +16,7 @@ pub fn inotify_init1(cx: &mut Cx, flags: u32) -> Result<i32, Errno> {
         return Err(Errno::EINVAL);
     }
     let file = Inotify::create(flags, cx.cred());
-    cx.files().install(file, flags.contains(OpenFlags::CLOEXEC), crate::file::nofile(cx))
+    cx.install(file, flags.contains(OpenFlags::CLOEXEC))
 }
 
 /// inotify_init(2).

@@ -8,7 +8,6 @@ use abi::mman::{
     MsyncFlags, Prot,
 };
 use abi::personality::READ_IMPLIES_EXEC;
-use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -216,8 +215,7 @@ pub fn memfd_create(cx: &mut Cx, name: UserCStr, flags: u32) -> Result<i32, Errn
     let noexec = bits.contains(MemfdFlags::NOEXEC_SEAL);
     let kind = tmpfs::MemfdKind { sealable: noexec || bits.contains(MemfdFlags::ALLOW_SEALING), noexec };
     let file = tmpfs::memfd(&name, kind, cx.cred())?;
-    let limit = u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX);
-    cx.files().install(file, bits.contains(MemfdFlags::CLOEXEC), limit)
+    cx.install(file, bits.contains(MemfdFlags::CLOEXEC))
 }
 
 /// process_vm_readv(2).

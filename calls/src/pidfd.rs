@@ -4,7 +4,6 @@ use crate::signal::{may_say, read_info, signal_or_probe};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::pidfd::signal_scope;
-use abi::resource::Resource;
 use abi::signal::{SigInfo, si};
 use mm::UserPtr;
 use task::access::{Creds, Mode, may_access};
@@ -78,6 +77,5 @@ pub fn pidfd_getfd(cx: &mut Cx, fd: i32, target: i32, flags: u32) -> Result<i32,
     let task = pidfd::get(cx, fd)?.0.task().ok_or(Errno::ESRCH)?;
     may_access(cx, &task, Mode::Attach, Creds::Real)?;
     let file = task.files().ok_or(Errno::ESRCH)?.get_any(target)?;
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
-    cx.files().install(file, true, limit)
+    cx.install(file, true)
 }

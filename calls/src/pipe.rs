@@ -1,9 +1,9 @@
 //! pipe(2), pipe2(2), tee(2).
 
 use crate::io::written;
+use crate::splice::{SPLICE_F_NONBLOCK, SPLICE_FLAGS};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use alloc::sync::Arc;
 use mm::UserPtr;
 use pipe::PipeEnd;
@@ -26,11 +26,10 @@ pub fn pipe2(cx: &mut Cx, fds: UserPtr<[i32; 2]>, flags: u32) -> Result<(), Errn
         return Err(Errno::ENOPKG);
     }
     let (reader, writer) = pipe::create(flags, cx.cred());
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
     let cloexec = flags.contains(OpenFlags::CLOEXEC);
     let files = cx.files();
-    let read_fd = files.install(reader, cloexec, limit)?;
-    let installed = files.install(writer, cloexec, limit);
+    let read_fd = cx.install(reader, cloexec)?;
+    let installed = cx.install(writer, cloexec);
     let result = installed.and_then(|write_fd| {
         let told = fds.write(cx.mm(), &[read_fd, write_fd]);
         if told.is_err() {
@@ -44,10 +43,6 @@ pub fn pipe2(cx: &mut Cx, fds: UserPtr<[i32; 2]>, flags: u32) -> Result<(), Errn
     }
     result
 }
-
-/// The `SPLICE_F_*` there are, and the one that counts here.
-const SPLICE_FLAGS: u32 = 15;
-const SPLICE_F_NONBLOCK: u32 = 2;
 
 /// tee(2).
 pub fn tee(cx: &mut Cx, input: i32, output: i32, len: usize, flags: u32) -> Result<usize, Errno> {

@@ -225,8 +225,8 @@ fn pipe_of(file: &File) -> Option<Arc<Pipe>> {
 }
 
 /// `SPLICE_F_*` that change nothing here (MOVE, MORE, GIFT) and NONBLOCK.
-const SPLICE_FLAGS: u32 = 15;
-const SPLICE_F_NONBLOCK: u32 = 2;
+pub(crate) const SPLICE_FLAGS: u32 = 15;
+pub(crate) const SPLICE_F_NONBLOCK: u32 = 2;
 
 /// splice(2). One end at least is a pipe.
 pub fn splice(

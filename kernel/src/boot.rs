@@ -6,7 +6,6 @@ use crate::rootfs::Booter;
 use crate::{lkdtm, table, trace, vdso};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -116,7 +115,7 @@ fn start_devices() -> Result<(), Errno> {
 /// Puts a file that a driver opened into the calling process's table.
 fn install_fd(file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
     let task = task::current().ok_or(Errno::ENOTTY)?;
-    let limit = task.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
+    let limit = task.process().limits.nofile();
     task.files().ok_or(Errno::EMFILE)?.install(file, cloexec, limit)
 }
 

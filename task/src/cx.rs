@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::user::UserCtx;
 use mm::Mm;
-use vfs::{Caller, Cred, FdTable, FsContext};
+use vfs::{Caller, Cred, FdTable, File, FsContext};
 
 /// How an interrupted call goes on when restart_syscall(2) runs.
 pub type Restart = Box<dyn FnOnce(&mut Cx) -> Result<i64, Errno> + Send>;
@@ -92,6 +92,11 @@ impl Cx {
     #[inline]
     pub fn files(&self) -> &Arc<FdTable> {
         &self.handles.files
+    }
+    /// Gives a file the lowest free descriptor.
+    #[inline]
+    pub fn install(&self, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
+        self.files().install(file, cloexec, self.process().limits.nofile())
     }
     /// Root, working directory and umask.
     #[inline]

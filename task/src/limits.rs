@@ -56,6 +56,12 @@ impl Limits {
         self.soft.get(which as usize).map_or(RLIM_INFINITY, |v| v.load(Ordering::Relaxed))
     }
 
+    /// How many descriptors there may be; no table holds more than the result can say.
+    #[inline]
+    pub fn nofile(&self) -> u32 {
+        u32::try_from(self.soft(Resource::Nofile)).unwrap_or(u32::MAX)
+    }
+
     /// Both limits.
     pub fn get(&self, which: Resource) -> Rlimit {
         let _still = self.writer.lock();

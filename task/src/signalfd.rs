@@ -4,7 +4,6 @@ use crate::signal::mask;
 use crate::{Cx, jobs};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use abi::signal::{Layout, SigInfo, SigSet};
 use alloc::sync::Arc;
 use core::any::Any;
@@ -134,6 +133,5 @@ pub fn open(cx: &Cx, fd: i32, set: SigSet, nonblock: bool, cloexec: bool) -> Res
     }
     let flags = if nonblock { OpenFlags::RDWR | OpenFlags::NONBLOCK } else { OpenFlags::RDWR };
     let file = anon_file("[signalfd]", Arc::new(SignalFd { set: AtomicU64::new(set.0) }), flags, cx.cred());
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
-    cx.files().install(file, cloexec, limit)
+    cx.install(file, cloexec)
 }

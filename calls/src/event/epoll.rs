@@ -1,6 +1,6 @@
 //! epoll(7).
 
-use super::{deadline_at, deadline_ms, install, with_mask};
+use super::{deadline_at, deadline_ms, with_mask};
 use abi::Errno;
 use abi::poll::{EPOLL_CLOEXEC, EpollEvent, epoll_op};
 use abi::signal::SigSet;
@@ -23,7 +23,7 @@ pub fn epoll_create1(cx: &mut Cx, flags: u32) -> Result<i32, Errno> {
     if flags & !EPOLL_CLOEXEC != 0 {
         return Err(Errno::EINVAL);
     }
-    install(cx, create(cx.cred()), flags & EPOLL_CLOEXEC != 0)
+    cx.install(create(cx.cred()), flags & EPOLL_CLOEXEC != 0)
 }
 
 /// epoll_ctl(2)

@@ -1,6 +1,5 @@
 //! eventfd(2) and timerfd_create(2).
 
-use super::install;
 use abi::Errno;
 use abi::poll::EventfdFlags;
 use abi::time::{Itimerspec, TimerfdFlags, TimerfdSettime, Timespec, clock};
@@ -18,7 +17,7 @@ pub fn eventfd(cx: &mut Cx, count: u32) -> Result<i32, Errno> {
 pub fn eventfd2(cx: &mut Cx, count: u32, flags: u32) -> Result<i32, Errno> {
     let flags = EventfdFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
     let file = events::eventfd::create(count, flags, cx.cred());
-    install(cx, file, flags.contains(EventfdFlags::CLOEXEC))
+    cx.install(file, flags.contains(EventfdFlags::CLOEXEC))
 }
 
 /// timerfd_create(2)
@@ -31,7 +30,7 @@ pub fn timerfd_create(cx: &mut Cx, clock: i32, flags: u32) -> Result<i32, Errno>
         _ => return Err(Errno::EINVAL),
     }
     let file = events::timerfd::create(clock, flags, cx.cred())?;
-    install(cx, file, flags.contains(TimerfdFlags::CLOEXEC))
+    cx.install(file, flags.contains(TimerfdFlags::CLOEXEC))
 }
 
 fn to_user(setting: Setting) -> Itimerspec {

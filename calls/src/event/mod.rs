@@ -9,20 +9,11 @@ pub use fds::{eventfd, eventfd2, timerfd_create, timerfd_gettime, timerfd_settim
 pub use poll::{poll, ppoll, pselect6, select};
 
 use abi::Errno;
-use abi::resource::Resource;
 use abi::signal::SigSet;
 use abi::time::Timespec;
-use alloc::sync::Arc;
 use mm::user::UserPtr;
 use sched::Instant;
 use task::Cx;
-use vfs::File;
-
-/// Gives a new file a descriptor.
-fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
-    let limit = u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX);
-    cx.files().install(file, cloexec, limit)
-}
 
 /// The moment `span` from now; `None` for one that never comes. A span of 0 is `Some(0)`: do not wait.
 fn deadline_after(span_ns: u64) -> Option<Instant> {

@@ -5,7 +5,6 @@ use ::ipc::mqueue::{self, Message, MqFile, Notice, Notification};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
 use abi::ipc::{MQ_PRIO_MAX, MqAttr};
-use abi::resource::Resource;
 use abi::signal::{SigInfo, Signal, si};
 use abi::stat::{S_IFMT, S_IFSOCK};
 use abi::time::{Sigevent, Timespec, sigev};
@@ -32,8 +31,7 @@ pub fn mq_open(cx: &mut Cx, name: UserCStr, flags: u32, mode: u32, attr: UserPtr
     let flags = OpenFlags::from_bits_truncate(flags);
     let mode = mode & !cx.fs().umask();
     let file = mqueue::open(namespace(cx), &text, flags, mode, attr.as_ref(), &cx.caller())?;
-    let limit = u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX);
-    cx.files().install(file, true, limit)
+    cx.install(file, true)
 }
 
 /// mq_unlink(3).

@@ -1,6 +1,6 @@
 //! Instances of file systems in the making or under change: fsopen(2), fsconfig(2), fsmount(2), fspick(2).
 
-use super::{install, may_mount, tree};
+use super::{may_mount, tree};
 use crate::at;
 use abi::Errno;
 use abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD};
@@ -31,7 +31,7 @@ pub fn fsopen(cx: &mut Cx, name: UserCStr, flags: u32) -> Result<i32, Errno> {
     let name = name.read_string(cx.mm(), PAGE_SIZE - 1, Errno::EINVAL)?;
     let fs = vfs::find_fs(&name).ok_or(Errno::ENODEV)?;
     let context = MountContext::for_mount(fs, cx.cred())?;
-    install(cx, ContextFile::open(context, cx.cred()), flags != 0)
+    cx.install(ContextFile::open(context, cx.cred()), flags != 0)
 }
 
 /// fspick(2)
@@ -44,7 +44,7 @@ pub fn fspick(cx: &mut Cx, dirfd: i32, path: UserCStr, flags: u32) -> Result<i32
         return Err(Errno::EINVAL);
     }
     let context = MountContext::for_reconfigure(&place.dentry)?;
-    install(cx, ContextFile::open(context, cx.cred()), flags.contains(FspickFlags::CLOEXEC))
+    cx.install(ContextFile::open(context, cx.cred()), flags.contains(FspickFlags::CLOEXEC))
 }
 
 /// fsconfig(2)
@@ -127,5 +127,5 @@ pub fn fsmount(cx: &mut Cx, fd: i32, flags: u32, attributes: u32) -> Result<i32,
     if as_namespace {
         return tree::open_namespace(cx, &Source::New(&mnt), cloexec);
     }
-    install(cx, namespace::open_mount(mnt, &ns, cx.cred()), cloexec)
+    cx.install(namespace::open_mount(mnt, &ns, cx.cred()), cloexec)
 }

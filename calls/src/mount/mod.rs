@@ -13,7 +13,6 @@ use crate::at;
 use abi::Errno;
 use abi::fcntl::AT_FDCWD;
 use abi::mount::{MS_MGC_MSK, MS_MGC_VAL, MountFlags, UmountFlags};
-use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
@@ -22,7 +21,7 @@ use task::Cx;
 use vfs::config::Given;
 use vfs::ns::Namespace;
 use vfs::propagate::PropagationType;
-use vfs::{Cap, File, FileType, MntFlags, MountContext, Path, SbFlags, namespace, walk};
+use vfs::{Cap, FileType, MntFlags, MountContext, Path, SbFlags, namespace, walk};
 
 fn may_mount(cx: &Cx) -> Result<(), Errno> {
     if cx.cred().capable_in(&cx.mnt_ns().owner(), Cap::SysAdmin) { Ok(()) } else { Err(Errno::EPERM) }
@@ -59,12 +58,6 @@ fn instance_flags(f: MountFlags) -> SbFlags {
         out.set(sb, f.contains(ms));
     }
     out
-}
-
-/// Gives a new file a descriptor.
-fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
-    let limit = u32::try_from(cx.process().limits.soft(Resource::Nofile)).unwrap_or(u32::MAX);
-    cx.files().install(file, cloexec, limit)
 }
 
 fn optional(cx: &Cx, text: UserCStr) -> Result<Option<Vec<u8>>, Errno> {

@@ -1,6 +1,6 @@
 //! Trees of mounts behind descriptors: open_tree(2), move_mount(2), mount_setattr(2), open_tree_attr(2).
 
-use super::{install, may_mount, propagation_type};
+use super::{may_mount, propagation_type};
 use crate::{at, support};
 use abi::Errno;
 use abi::fcntl::{AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, OpenFlags};
@@ -59,7 +59,7 @@ pub(super) fn attributes_of(flags: MntFlags) -> u64 {
 /// Makes a mount namespace of the caller's user namespace and opens its file.
 pub(super) fn open_namespace(cx: &Cx, source: &Source<'_>, cloexec: bool) -> Result<i32, Errno> {
     let ns = namespace::namespace_of(source, &cx.mnt_ns(), &cx.cred().user_ns)?;
-    install(cx, nsfs::file_of(ns, cx.cred()), cloexec)
+    cx.install(nsfs::file_of(ns, cx.cred()), cloexec)
 }
 
 /// What open_tree(2) opens. Its flags were checked.
@@ -97,7 +97,7 @@ fn tree_file(cx: &Cx, dirfd: i32, path: UserCStr, flags: u32) -> Result<Arc<File
 /// open_tree(2)
 pub fn open_tree(cx: &mut Cx, dirfd: i32, path: UserCStr, flags: u32) -> Result<i32, Errno> {
     let file = tree_file(cx, dirfd, path, flags)?;
-    install(cx, file, flags & OPEN_TREE_CLOEXEC != 0)
+    cx.install(file, flags & OPEN_TREE_CLOEXEC != 0)
 }
 
 /// open_tree_attr(2)
@@ -118,7 +118,7 @@ pub fn open_tree_attr(
     {
         namespace::set_attributes(file.path(), change, flags & AT_RECURSIVE != 0, &cx.mnt_ns())?;
     }
-    install(cx, file, flags & OPEN_TREE_CLOEXEC != 0)
+    cx.install(file, flags & OPEN_TREE_CLOEXEC != 0)
 }
 
 /// An end of move_mount(2). Without a path, or with an empty one and the flag, it is the descriptor itself.

@@ -3,7 +3,6 @@
 //! A message is a 16-byte header and data, padded to 8 bytes. On the way in SCM_RIGHTS turns descriptors into open files and
 //! SCM_CREDENTIALS is checked against the caller; on the way out files get descriptors, as many as there is room for.
 
-use super::install;
 use abi::Errno;
 use abi::resource::Resource;
 use abi::socket::{CmsgHdr, MsgFlags, SCM_MAX_FD, SOL_SOCKET, Ucred, scm};
@@ -151,7 +150,7 @@ impl<'a> Writer<'a> {
         }
         let Some(process) = process.and_then(|p| p.downcast::<Identity>().ok()) else { return Ok(()) };
         let file = pidfd::new_file(&process, self.cx.cred());
-        let fd = install(self.cx, file, true);
+        let fd = self.cx.install(file, true);
         let shown = fd.unwrap_or_else(|e| e.to_ret() as i32);
         let written = self.put_bytes(scm::SCM_PIDFD, shown.as_bytes());
         if let (Err(_), Ok(fd)) = (written, fd) {
@@ -166,7 +165,7 @@ impl<'a> Writer<'a> {
         let all = files.len();
         let mut done = 0;
         for file in files.into_iter().take(fits) {
-            let Ok(fd) = install(self.cx, file, cloexec) else { break };
+            let Ok(fd) = self.cx.install(file, cloexec) else { break };
             let slot = self.at.byte_add::<i32>(self.used + HEAD + 4 * done);
             if slot.write(self.cx.mm(), &fd).is_err() {
                 // The program never learns of this one.

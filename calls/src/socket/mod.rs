@@ -12,7 +12,6 @@ pub use transfer::{recvfrom, sendto};
 
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use abi::socket::{SOMAXCONN, kind, shut};
 use abi::stat::S_IFSOCK;
 use alloc::sync::Arc;
@@ -57,16 +56,11 @@ fn new_file(cx: &Cx, ops: Arc<dyn SocketOps>, flags: OpenFlags) -> Arc<File> {
     File::new(place, Socket::new(ops), keep | OpenFlags::RDWR, cred.clone())
 }
 
-fn install(cx: &Cx, file: Arc<File>, cloexec: bool) -> Result<i32, Errno> {
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
-    cx.files().install(file, cloexec, limit)
-}
-
 /// socket(2).
 pub fn socket(cx: &mut Cx, family: i32, kind: u32, protocol: i32) -> Result<i32, Errno> {
     let flags = type_flags(kind & !kind::TYPE_MASK)?;
     let ops = net::create(family, kind & kind::TYPE_MASK, protocol)?;
-    install(cx, new_file(cx, ops, flags), flags.contains(OpenFlags::CLOEXEC))
+    cx.install(new_file(cx, ops, flags), flags.contains(OpenFlags::CLOEXEC))
 }
 
 /// socketpair(2).
@@ -75,8 +69,8 @@ pub fn socketpair(cx: &mut Cx, family: i32, kind: u32, protocol: i32, fds: UserP
     let (a, b) = net::create_pair(family, kind & kind::TYPE_MASK, protocol, &net_cx(cx))?;
     let (a, b) = (new_file(cx, a, flags), new_file(cx, b, flags));
     let cloexec = flags.contains(OpenFlags::CLOEXEC);
-    let first = install(cx, a, cloexec)?;
-    let result = install(cx, b, cloexec).and_then(|second| {
+    let first = cx.install(a, cloexec)?;
+    let result = cx.install(b, cloexec).and_then(|second| {
         let told = fds.write(cx.mm(), &[first, second]);
         if told.is_err() {
             let _ = cx.files().close(second);
@@ -118,7 +112,7 @@ pub fn accept4(cx: &mut Cx, fd: i32, addr: VirtAddr, len: UserPtr<i32>, flags: u
         let peer = Socket::of(&end)?.peer_addr().map_err(|_| Errno::ECONNABORTED)?;
         write_addr(cx, &peer, addr, len)?;
     }
-    install(cx, end, flags.contains(OpenFlags::CLOEXEC))
+    cx.install(end, flags.contains(OpenFlags::CLOEXEC))
 }
 
 /// connect(2).

@@ -1,6 +1,6 @@
 //! getsockopt(2) and setsockopt(2).
 
-use super::{install, net_cx, socket_file};
+use super::{net_cx, socket_file};
 use abi::Errno;
 use abi::socket::{SOL_SOCKET, Ucred, so};
 use machine::VirtAddr;
@@ -47,7 +47,7 @@ pub fn getsockopt(
 /// SO_PEERPIDFD: a pidfd of the process at the other end, reaped or not.
 fn peer_pidfd(cx: &Cx, file: &File, value: VirtAddr, len: UserPtr<i32>, room: usize) -> Result<(), Errno> {
     let peer = Socket::of(file)?.peer_process().and_then(|p| p.downcast::<Identity>().ok());
-    let fd = install(cx, pidfd::new_file(&peer.ok_or(Errno::ENODATA)?, cx.cred()), true)?;
+    let fd = cx.install(pidfd::new_file(&peer.ok_or(Errno::ENODATA)?, cx.cred()), true)?;
     let n = room.min(size_of::<i32>());
     let told = cx.mm().write_bytes(value, fd.as_bytes().get(..n).unwrap_or_default());
     let told = told.and_then(|()| len.write(cx.mm(), &(n as i32)));

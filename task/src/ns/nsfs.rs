@@ -7,7 +7,6 @@ use crate::Cx;
 use crate::task::Task;
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use abi::stat::magic;
 use alloc::sync::Arc;
 use core::any::Any;
@@ -139,7 +138,7 @@ pub fn file_of(ns: Arc<dyn Namespace>, cred: &Arc<Cred>) -> Arc<File> {
 /// Opens the file of a namespace for the running thread; closed on exec.
 pub fn open(me: &Task, ns: Arc<dyn Namespace>, cred: &Arc<Cred>) -> Result<i32, Errno> {
     let file = file_of(ns, cred);
-    let limit = me.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
+    let limit = me.process().limits.nofile();
     me.files().ok_or(Errno::EBADF)?.install(file, true, limit)
 }
 

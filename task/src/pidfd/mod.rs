@@ -24,7 +24,6 @@ use crate::task::Task;
 use crate::{Cx, jobs, signal};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use abi::signal::{SigInfo, Signal};
 use alloc::sync::Arc;
 use core::any::Any;
@@ -101,8 +100,7 @@ impl FileOps for PidFd {
 /// Makes a pidfd and gives its descriptor, which is closed on exec. `flags`: NONBLOCK and [`THREAD`].
 pub fn install(cx: &Cx, identity: &Arc<Identity>, flags: OpenFlags, autokill: bool) -> Result<i32, Errno> {
     let file = pidfs::open(identity, flags | OpenFlags::RDWR, cx.cred(), autokill);
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
-    cx.files().install(file, true, limit)
+    cx.install(file, true)
 }
 
 /// pidfd_open(2).

@@ -6,7 +6,6 @@
 use crate::{Cx, jobs};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
-use abi::resource::Resource;
 use abi::seccomp::*;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -312,7 +311,7 @@ pub(super) fn ask(cx: &Cx, notifier: &Notifier, data: &SeccompData) -> Option<i6
 
 /// Installs a descriptor in the calling thread's table: its number or a negative errno.
 fn take_in(cx: &Cx, fd: &AddFd) -> i32 {
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
+    let limit = cx.process().limits.nofile();
     let file = fd.file.clone();
     let installed = match fd.at {
         None => cx.files().install(file, fd.cloexec, limit),
@@ -328,8 +327,7 @@ struct Listener(Arc<Notifier>);
 /// Makes the listener's descriptor, which is closed on exec.
 pub(super) fn open(cx: &Cx, notifier: &Arc<Notifier>) -> Result<i32, Errno> {
     let file = anon_file("seccomp notify", Arc::new(Listener(notifier.clone())), OpenFlags::RDWR, cx.cred());
-    let limit = cx.process().limits.soft(Resource::Nofile).min(u64::from(u32::MAX)) as u32;
-    cx.files().install(file, true, limit)
+    cx.install(file, true)
 }
 
 impl FileOps for Listener {
