@@ -332,7 +332,7 @@ pub fn sync(cx: &mut Cx) -> Result<(), Errno> {
 
 /// syncfs(2).
 pub fn syncfs(cx: &mut Cx, fd: i32) -> Result<(), Errno> {
-    cx.files().get_any(fd)?.path().mnt.sb().ops().sync()
+    cx.files().get(fd)?.path().mnt.sb().ops().sync()
 }
 
 const FADV_MAX: u32 = 5;
@@ -344,14 +344,14 @@ pub fn fadvise64(cx: &mut Cx, fd: i32, off: i64, len: i64, advice: u32) -> Resul
     if file.path().dentry.kind() == FileType::Fifo {
         return Err(Errno::ESPIPE);
     }
-    if len < 0 || advice > FADV_MAX {
+    if off < 0 || len < 0 || advice > FADV_MAX {
         return Err(Errno::EINVAL);
     }
     if advice == FADV_DONTNEED
         && let Some(cache) = file.inode().cache()
     {
-        let first = (off.max(0) as u64).div_ceil(machine::PAGE_SIZE as u64);
-        let end = if len == 0 { u64::MAX } else { (off.max(0) as u64).saturating_add(len as u64) };
+        let first = (off as u64).div_ceil(machine::PAGE_SIZE as u64);
+        let end = if len == 0 { u64::MAX } else { (off as u64).saturating_add(len as u64) };
         let last = end / machine::PAGE_SIZE as u64;
         cache.invalidate(first, last);
     }
@@ -366,10 +366,12 @@ pub fn readahead(cx: &mut Cx, fd: i32, off: i64, count: usize) -> Result<(), Err
     }
     let cache = file.inode().cache().filter(|_| file.path().dentry.kind() == FileType::Regular);
     let cache = cache.ok_or(Errno::EINVAL)?;
+    let off = offset(off)?;
+    offset(count as i64)?;
     let page = machine::PAGE_SIZE as u64;
-    let end = (off.max(0) as u64).saturating_add(count as u64).min(cache.size());
+    let end = off.saturating_add(count as u64).min(cache.size());
     // At most 2 MiB, as Linux bounds it by the device's window.
-    let first = off.max(0) as u64 / page;
+    let first = off / page;
     cache.read_ahead(first, end.div_ceil(page).min(first.saturating_add(512)))
 }
 
