@@ -54,6 +54,8 @@ bitflags! {
         const STRICTATIME = 1 << 24;
         /// Times are written lazily.
         const LAZYTIME = 1 << 25;
+        /// The kernel's own: refused.
+        const NOUSER = 1 << 31;
     }
 }
 

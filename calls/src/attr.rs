@@ -62,7 +62,6 @@ fn change_owner(cx: &Cx, place: &Path, uid: u32, gid: u32) -> Result<(), Errno> 
     place.mnt.want_write()?;
     let base = place.inode().base();
     let cred = cx.cred();
-    let fs = place.inode().sb().user_ns();
     let (uid, gid) = (wanted(uid, |u| cred.user_ns.kuid(u))?, wanted(gid, |g| cred.user_ns.kgid(g))?);
     let owner = cred.fsuid == base.uid();
     if !cred.capable_over(base, Cap::Chown) {
@@ -72,9 +71,6 @@ fn change_owner(cx: &Cx, place: &Path, uid: u32, gid: u32) -> Result<(), Errno> 
         if gid.is_some_and(|g| !owner || !cred.in_group(g) && g != base.gid()) {
             return Err(Errno::EPERM);
         }
-    }
-    if !fs.maps_both(uid.unwrap_or(base.uid()), gid.unwrap_or(base.gid())) {
-        return Err(Errno::EOVERFLOW);
     }
     // A change of owner takes set-id bits away from what can be executed by them.
     let mode = base.mode();

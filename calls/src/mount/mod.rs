@@ -42,7 +42,10 @@ fn mount_flags(f: MountFlags) -> MntFlags {
         out.set(mnt, f.contains(ms));
     }
     // relatime unless told otherwise (mount(2)).
-    out.set(MntFlags::RELATIME, !f.intersects(MountFlags::NOATIME | MountFlags::STRICTATIME));
+    out.set(MntFlags::RELATIME, !f.contains(MountFlags::NOATIME));
+    if f.contains(MountFlags::STRICTATIME) {
+        out -= MntFlags::RELATIME | MntFlags::NOATIME;
+    }
     out
 }
 
@@ -80,9 +83,12 @@ pub fn mount(
     let source = optional(cx, source)?;
     let data = optional(cx, data)?.unwrap_or_default();
     let place = at::lookup(cx, AT_FDCWD, target, 0, true)?;
-    may_mount(cx)?;
     let flags = if flags & MS_MGC_MSK == MS_MGC_VAL { flags & !MS_MGC_MSK } else { flags };
     let f = MountFlags::from_bits_truncate(flags);
+    if f.contains(MountFlags::NOUSER) {
+        return Err(Errno::EINVAL);
+    }
+    may_mount(cx)?;
     let propagation = MountFlags::SHARED | MountFlags::PRIVATE | MountFlags::SLAVE | MountFlags::UNBINDABLE;
     let recursive = f.contains(MountFlags::REC);
     let dirs = cx.fs().dirs();
