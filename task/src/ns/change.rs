@@ -153,15 +153,15 @@ pub fn setns(cx: &mut Cx, fd: i32, flags: i32) -> Result<(), Errno> {
     } else {
         return Err(Errno::EINVAL);
     }
+    if !Arc::ptr_eq(&plan.ns.time, &cx.ns().time) {
+        plan.ns.time.enter();
+        crate::exec::enter_time(cx.mm(), &plan.ns.time)?;
+    }
     if !Arc::ptr_eq(&plan.cred, cx.cred()) {
         cx.set_cred(plan.cred);
     }
     if let Some(dirs) = plan.dirs {
         cx.fs().set_dirs(dirs);
-    }
-    plan.ns.time.enter();
-    if !Arc::ptr_eq(&plan.ns.time, &cx.ns().time) {
-        crate::exec::enter_time(cx.mm(), &plan.ns.time)?;
     }
     if !Arc::ptr_eq(&plan.ns.ipc, &cx.ns().ipc) {
         cx.sysv.leave_undo();
