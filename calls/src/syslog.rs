@@ -39,7 +39,7 @@ pub fn syslog(cx: &mut Cx, kind: i32, buf: VirtAddr, len: i32) -> Result<usize, 
             if size == 0 {
                 return Ok(0);
             }
-            if buf.0.checked_add(size as u64).is_none_or(|end| end > machine::USER_MAX) {
+            if !mm::io::access_ok(buf, size) {
                 return Err(Errno::EFAULT);
             }
             let mut at = buf;
