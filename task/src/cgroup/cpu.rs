@@ -18,8 +18,8 @@ const IDLE: u64 = 3;
 /// Bounds of periods and quotas in microseconds.
 const SHORTEST_US: u64 = 1_000;
 const LONGEST_US: u64 = 1_000_000;
-/// Quotas from here on are out of range: what the kernel of Linux can count in 44 bits of microseconds.
-const TOO_LONG_US: u64 = (u64::MAX >> 20) / 1_000;
+/// The greatest quota with what may be saved up beside it: what Linux counts in 44 bits.
+const MOST_US: u64 = (1 << 44) - 1;
 
 /// Limit of run time by period, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,8 +130,10 @@ impl Cgroup {
     }
     /// Sets the limit of run time.
     pub fn set_cpu_max(&self, max: Max) -> Result<(), Errno> {
-        let quota_fits = max.quota_us.is_none_or(|q| (SHORTEST_US..TOO_LONG_US).contains(&q) && max.burst_us <= q);
-        if !(SHORTEST_US..=LONGEST_US).contains(&max.period_us) || !quota_fits || max.burst_us >= TOO_LONG_US {
+        let quota_fits = max.quota_us.is_none_or(|quota| {
+            (SHORTEST_US..=MOST_US).contains(&quota) && max.burst_us <= quota.min(MOST_US - quota)
+        });
+        if !(SHORTEST_US..=LONGEST_US).contains(&max.period_us) || !quota_fits || max.burst_us > u64::MAX / 1_000 {
             return Err(Errno::EINVAL);
         }
         let mut now = self.cpu.max.lock();
