@@ -101,7 +101,7 @@ fn take_over(cpu: &'static Cpu, current: Arc<Thread>, idle: Arc<Thread>) {
 
 /// Makes a thread that will run `entry`; it begins when [`Thread::start`] is called and ends when `entry` returns. It has the
 /// affinity of the current thread and no other of its traits. Without an extension it is a kernel thread
-/// ([`crate::next_kernel_thread`]).
+/// ([`crate::next_kernel_thread`]), which may run anywhere, whoever happened to need it first.
 pub fn spawn(
     name: &str,
     ext: Option<Arc<dyn ThreadExt>>,
@@ -110,6 +110,10 @@ pub fn spawn(
     let kernel = ext.is_none();
     let thread = make(name, ext, entry)?;
     if kernel {
+        // On a host the tests would lose it to each other's CPUs.
+        if cfg!(target_os = "none") {
+            thread.affinity.store(&CpuSet::all());
+        }
         kthread::announce(&thread);
     }
     Ok(thread)
