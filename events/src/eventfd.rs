@@ -60,7 +60,7 @@ impl EventFd {
     /// Adds to the counter from inside the kernel, as far as it goes.
     pub fn signal(&self, value: u64) {
         let _ = self.count.fetch_update(AcqRel, Acquire, |n| Some(n.saturating_add(value).min(LIMIT - 1)));
-        self.readers.wake_key(1, false, PollEvents::READABLE.bits() as u64);
+        self.readers.wake_key(1, false, PollEvents::READABLE.key());
     }
 }
 
@@ -83,7 +83,7 @@ impl FileOps for EventFd {
             None if f.is_nonblocking() => return Err(Errno::EAGAIN),
             None => self.readers.wait_interruptible(|| self.try_take())?,
         };
-        self.writers.wake_key(1, false, PollEvents::WRITABLE.bits() as u64);
+        self.writers.wake_key(1, false, PollEvents::WRITABLE.key());
         // The count is consumed even when the copy faults, as on Linux.
         dst.put(&value.to_ne_bytes())
     }
@@ -105,7 +105,7 @@ impl FileOps for EventFd {
             }
             self.writers.wait_interruptible(|| self.try_add(value))?;
         }
-        self.readers.wake_key(1, false, PollEvents::READABLE.bits() as u64);
+        self.readers.wake_key(1, false, PollEvents::READABLE.key());
         Ok(8)
     }
     fn poll(&self, _f: &File, table: &mut PollTable) -> PollEvents {

@@ -127,7 +127,7 @@ impl State {
 
 impl TimerFd {
     fn wake(&self) {
-        self.readers.wake_key(usize::MAX, false, PollEvents::READABLE.bits() as u64);
+        self.readers.wake_key(usize::MAX, false, PollEvents::READABLE.key());
     }
     fn arm(&self, base: Base, state: &State) {
         let Some(timer) = self.timer.get() else { return };

@@ -97,7 +97,7 @@ impl Tty {
         self.wait_to_write(nonblock, |s| !core::mem::replace(&mut s.writing, true))?;
         let result = self.write_all(src, nonblock, epoch);
         self.state.lock().writing = false;
-        self.writers.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
+        self.writers.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
         result
     }
 

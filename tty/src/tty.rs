@@ -239,7 +239,7 @@ impl Tty {
         let wake = s.has_room();
         drop(s);
         if n > 0 && wake {
-            self.writers.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
+            self.writers.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
         }
         n
     }
@@ -251,7 +251,7 @@ impl Tty {
             None => self.drain.wake_all(),
         }
         if self.state.lock().has_room() {
-            self.writers.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
+            self.writers.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
         }
     }
 
@@ -260,7 +260,7 @@ impl Tty {
         match &self.driver {
             Some(driver) => driver.unthrottle(self),
             None => {
-                self.feed.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
+                self.feed.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
             }
         }
     }

@@ -45,9 +45,13 @@ impl PollEvents {
     /// Ready to write.
     pub const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 
+    /// The wake-up key of who made these come about.
+    pub const fn key(self) -> u64 {
+        self.bits() as u64
+    }
     /// The wake-up key of a waiter that passes its turn on to the next: nothing new happened, so no signal is due.
     pub const fn passed_on(self) -> u64 {
-        self.bits() as u64 | PASSED_ON
+        self.key() | PASSED_ON
     }
     /// Whether a wake-up with this key was passed on.
     pub const fn is_passed_on(key: u64) -> bool {

@@ -90,7 +90,7 @@ impl Ready {
     /// Puts an item at the end and wakes a waiter.
     pub fn announce(&self, item: Arc<Item>) -> bool {
         self.put_back(item);
-        self.waiters.wake_key(1, false, PollEvents::READABLE.bits() as u64) != 0
+        self.waiters.wake_key(1, false, PollEvents::READABLE.key()) != 0
     }
     pub fn discard(&self, item: &Arc<Item>) {
         let mut list = self.list.lock();

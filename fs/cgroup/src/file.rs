@@ -80,7 +80,7 @@ impl ControlFile {
     fn tell(self: &Arc<ControlFile>) {
         self.told_ns.store(sched::now(), Relaxed);
         self.changes.fetch_add(1, AcqRel);
-        self.wait.wake_key(usize::MAX, false, u64::from((PollEvents::PRI | PollEvents::ERR).bits()));
+        self.wait.wake_key(usize::MAX, false, (PollEvents::PRI | PollEvents::ERR).key());
         notify::on_inode(&(self.clone() as Arc<dyn Inode>), Event::MODIFY);
         if let Some(dir) = self.dir.upgrade() {
             notify::on_entry(&(dir as Arc<dyn Inode>), self.control.name.as_bytes(), Event::MODIFY);

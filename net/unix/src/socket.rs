@@ -252,7 +252,7 @@ impl UnixSocket {
         self.shut.fetch_or(bits, Ordering::AcqRel);
         self.readers.wake_all();
         // No data for those who wait for room: the key keeps signal-driven I/O from looking for some.
-        self.room.wake_key(usize::MAX, false, u64::from(PollEvents::HUP.bits()));
+        self.room.wake_key(usize::MAX, false, PollEvents::HUP.key());
     }
     /// Whether the number of messages waiting limits `sender`, and not its buffer: it does where many may send here.
     fn is_shared(&self, sender: &UnixSocket) -> bool {
@@ -301,7 +301,7 @@ impl UnixSocket {
             _ => !roomy(before) && roomy(inbox.charge()),
         };
         if crossed {
-            self.room.wake_key(usize::MAX, false, u64::from(PollEvents::WRITABLE.bits()));
+            self.room.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
         }
     }
 

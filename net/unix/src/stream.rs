@@ -178,7 +178,7 @@ impl UnixSocket {
         if let Some(file) = self.common.owned_file() {
             vfs::jobs().urgent(&file);
         }
-        self.readers.wake_key(1, true, u64::from((PollEvents::READABLE | PollEvents::PRI).bits()));
+        self.readers.wake_key(1, true, (PollEvents::READABLE | PollEvents::PRI).key());
     }
 
     /// Something waits for a receive, or for a peek that passes over this many bytes.
