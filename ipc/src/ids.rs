@@ -52,6 +52,12 @@ impl<S> Entry<S> {
         let state = self.state.lock();
         if state.removed { Err(Errno::EIDRM) } else { Ok(state) }
     }
+    /// Locks it to change or remove it: EPERM, then EIDRM.
+    pub fn controlled(&self, who: Who<'_>) -> Result<SpinGuard<'_, State<S>>, Errno> {
+        let state = self.state.lock();
+        state.perm.check_control(who)?;
+        if state.removed { Err(Errno::EIDRM) } else { Ok(state) }
+    }
     /// Owner and mode as programs in the user namespace `ns` see them.
     pub fn show_perm(&self, state: &State<S>, ns: &UserNamespace) -> IpcPerm {
         state.perm.show(ns, state.key, (self.id >> SHIFT) as u16)

@@ -60,11 +60,7 @@ pub fn stat(ns: &IpcNamespace, who: Who<'_>, number: i32, cmd: i32) -> Result<(M
 /// IPC_SET (with `new`) and IPC_RMID.
 pub fn control(ns: &IpcNamespace, who: Who<'_>, id: i32, cmd: i32, new: &MsqidDs) -> Result<(), Errno> {
     let entry = ns.msg.find(id)?;
-    let mut state = entry.lock();
-    state.perm.check_control(who)?;
-    if state.removed {
-        return Err(Errno::EIDRM);
-    }
+    let mut state = entry.controlled(who)?;
     let room = state.body.room.clone();
     match cmd {
         IPC_SET => {

@@ -69,11 +69,7 @@ pub fn stat(ns: &IpcNamespace, who: Who<'_>, number: i32, cmd: i32) -> Result<(S
 /// IPC_SET (with `new`) and IPC_RMID.
 pub fn control(ns: &IpcNamespace, who: Who<'_>, id: i32, cmd: i32, new: &IpcPerm) -> Result<(), Errno> {
     let entry = ns.shm.find(id)?;
-    let mut state = entry.lock();
-    state.perm.check_control(who)?;
-    if state.removed {
-        return Err(Errno::EIDRM);
-    }
+    let mut state = entry.controlled(who)?;
     match cmd {
         IPC_SET => {
             state.perm.set(who, new)?;
