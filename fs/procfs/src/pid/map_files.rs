@@ -32,14 +32,14 @@ fn address(text: &str) -> Option<u64> {
 /// The file that exactly the area between these addresses shows.
 pub fn file(subject: &Subject, start: u64, end: u64) -> Result<Arc<File>, Errno> {
     let mut found = None;
-    subject.task()?.mm().ok_or(Errno::ENOENT)?.for_each_vma(&mut |vma| {
+    subject.task()?.mm().ok_or(Errno::ENOENT)?.for_each_vma_from(start, &mut |vma| {
         if vma.start == start
             && vma.end == end
             && let VmaName::File(file) = &vma.name
         {
             found = file.as_any().downcast_ref::<Mapping>().map(|mapping| mapping.file().clone());
         }
-        vma.start < start
+        false
     });
     found.ok_or(Errno::ENOENT)
 }
@@ -63,7 +63,7 @@ pub fn list(subject: &Subject, pos: u64, sink: &mut dyn DirSink) -> Result<u64, 
     // Entries are handed out without the lock of the address space: the buffer they go to may be in it.
     let mut areas = Vec::new();
     let mut full = false;
-    mm.for_each_vma(&mut |vma| {
+    mm.for_each_vma_from((pos - NUMBERED) << 12, &mut |vma| {
         let linked = matches!(&vma.name, VmaName::File(file) if file.as_any().is::<Mapping>());
         if linked && position(vma.start) >= pos {
             full = areas.try_reserve(1).is_err();

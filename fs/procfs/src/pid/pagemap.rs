@@ -11,6 +11,7 @@ use mm::Mm;
 use mm::io::Dst;
 use mm::space::Kind;
 use vfs::{Cap, File, FileOps};
+use zerocopy::IntoBytes;
 
 /// Bits of an entry; those below are the number of the page in memory.
 mod bit {
@@ -60,9 +61,7 @@ impl FileOps for PageMap {
                     *entry = bit::PRESENT | kind | alone | if numbers { page.pfn.into() } else { 0 };
                 }
             });
-            for entry in &entries {
-                done += dst.put(&entry.to_ne_bytes())?;
-            }
+            done += dst.put(entries.as_bytes())?;
             at += count;
         }
         Ok(done)

@@ -83,10 +83,7 @@ pub fn ioctl(subject: &Subject, f: &File, caller: &Caller<'_>, command: u32, arg
     let mm = subject.task()?.mm().ok_or(Errno::ESRCH)?;
     let mut name = Text::new();
     let mut found = false;
-    mm.for_each_vma(&mut |vma| {
-        if vma.end <= query.query_addr {
-            return true;
-        }
+    mm.for_each_vma_from(query.query_addr, &mut |vma| {
         let next = query.query_flags & flag::COVERING_OR_NEXT != 0;
         found = fits(&query, vma) && (next || vma.start <= query.query_addr);
         if found {
