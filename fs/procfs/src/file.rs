@@ -113,6 +113,14 @@ impl FileOps for TextFile {
     }
 }
 
+/// A setting that is 0 or 1.
+pub fn parse_switch(input: &[u8]) -> Result<bool, Errno> {
+    match parse_number::<i32>(input)? {
+        on @ 0..=1 => Ok(on == 1),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// A decimal number with white space around it, as sysctl files take it.
 pub fn parse_number<T: core::str::FromStr>(input: &[u8]) -> Result<T, Errno> {
     let text = core::str::from_utf8(input).map_err(|_| Errno::EINVAL)?;

@@ -108,6 +108,11 @@ struct Proc {
     options: Options,
 }
 
+/// By how much the boot-time clock of the reader's time namespace is ahead.
+fn boottime_ahead() -> i64 {
+    current().and_then(|me| me.handles()).map_or(0, |handles| handles.ns.time.boottime_ns())
+}
+
 /// The options of an instance.
 pub(crate) fn options_of(sb: &SuperBlock) -> Option<&Options> {
     let ops: &dyn Any = sb.ops();

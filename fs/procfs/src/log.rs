@@ -1,12 +1,12 @@
 //! Settings of the kernel log in `/proc/sys/kernel`, and /proc/consoles.
 
-use crate::file::parse_number;
+use crate::file::parse_switch;
+use crate::sysctl::admin_only;
 use crate::text::Text;
 use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;
 use klog::{DMESG_RESTRICT, DevKmsg};
 use machine::log;
-use vfs::Cap;
 
 type Shown = Result<(), Errno>;
 
@@ -40,30 +40,6 @@ pub fn set_printk(input: &[u8]) -> Shown {
     Ok(())
 }
 
-/// `printk_ratelimit`, in seconds.
-pub fn interval(out: &mut Text) -> Shown {
-    out.dec(log::rate::INTERVAL_S.load(Relaxed).into()).ch('\n');
-    Ok(())
-}
-
-/// Writing `printk_ratelimit`.
-pub fn set_interval(input: &[u8]) -> Shown {
-    log::rate::INTERVAL_S.store(parse_number(input)?, Relaxed);
-    Ok(())
-}
-
-/// `printk_ratelimit_burst`.
-pub fn burst(out: &mut Text) -> Shown {
-    out.dec(log::rate::BURST.load(Relaxed).into()).ch('\n');
-    Ok(())
-}
-
-/// Writing `printk_ratelimit_burst`.
-pub fn set_burst(input: &[u8]) -> Shown {
-    log::rate::BURST.store(parse_number(input)?, Relaxed);
-    Ok(())
-}
-
 /// `printk_devkmsg`.
 pub fn devkmsg(out: &mut Text) -> Shown {
     let now = klog::devkmsg();
@@ -88,13 +64,8 @@ pub fn restrict(out: &mut Text) -> Shown {
 
 /// Writing `dmesg_restrict`.
 pub fn set_restrict(input: &[u8]) -> Shown {
-    if !crate::current().is_some_and(|me| me.cred().capable(Cap::SysAdmin)) {
-        return Err(Errno::EPERM);
-    }
-    match parse_number::<u32>(input)? {
-        on @ 0..=1 => DMESG_RESTRICT.store(on == 1, Relaxed),
-        _ => return Err(Errno::EINVAL),
-    }
+    admin_only()?;
+    DMESG_RESTRICT.store(parse_switch(input)?, Relaxed);
     Ok(())
 }
 

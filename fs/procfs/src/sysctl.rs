@@ -7,6 +7,7 @@ use crate::{faults, log, sysvipc};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
+use machine::log::rate;
 use machine::sync::Once;
 use task::coredump;
 use task::ns::{PidNamespace, UtsNamespace, uts};
@@ -25,25 +26,45 @@ macro_rules! fixed {
     };
 }
 
+/// A number that is kept in an atomic.
+macro_rules! setting {
+    ($name:literal, $value:path) => {
+        Entry::write(
+            $name,
+            |out| {
+                out.int($value.load(core::sync::atomic::Ordering::Relaxed).into()).ch('\n');
+                Ok(())
+            },
+            |input| {
+                $value.store($crate::file::parse_number(input)?, core::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            },
+        )
+    };
+}
+pub(crate) use setting;
+
+/// A flag that is kept in an atomic.
+macro_rules! switch {
+    ($name:literal, $value:path) => {
+        Entry::write(
+            $name,
+            |out| {
+                out.int($value.load(core::sync::atomic::Ordering::Relaxed).into()).ch('\n');
+                Ok(())
+            },
+            |input| {
+                $value.store($crate::file::parse_switch(input)?, core::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            },
+        )
+    };
+}
+pub(crate) use switch;
+
 /// The tree.
 pub static ENTRIES: &[Entry] = &[
-    Entry::Dir(
-        "dev",
-        &[Entry::Dir(
-            "tty",
-            &[Entry::write(
-                "legacy_tiocsti",
-                |out| number(out, tty::LEGACY_TIOCSTI.load(Relaxed).into()),
-                |input| match parse_number::<u8>(input)? {
-                    on @ 0..=1 => {
-                        tty::LEGACY_TIOCSTI.store(on == 1, Relaxed);
-                        Ok(())
-                    }
-                    _ => Err(Errno::EINVAL),
-                },
-            )],
-        )],
-    ),
+    Entry::Dir("dev", &[Entry::Dir("tty", &[switch!("legacy_tiocsti", tty::LEGACY_TIOCSTI)])]),
     Entry::Dir("fs", FS),
     Entry::Dir("kernel", KERNEL),
     Entry::Dir("net", &[Entry::Dir("core", &[fixed!("somaxconn", "4096")])]),
@@ -80,14 +101,7 @@ static KERNEL: &[Entry] = &[
         },
         |input| set_name(input, |_, new| coredump::set_pattern(new)),
     ),
-    Entry::write(
-        "core_pipe_limit",
-        |out| number(out, coredump::PIPE_LIMIT.load(Relaxed).into()),
-        |input| {
-            coredump::PIPE_LIMIT.store(parse_number(input)?, Relaxed);
-            Ok(())
-        },
-    ),
+    setting!("core_pipe_limit", coredump::PIPE_LIMIT),
     Entry::write(
         "core_uses_pid",
         |out| number(out, coredump::USES_PID.load(Relaxed).into()),
@@ -125,21 +139,11 @@ static KERNEL: &[Entry] = &[
     ),
     Entry::write("printk", log::printk, log::set_printk),
     Entry::write("printk_devkmsg", log::devkmsg, log::set_devkmsg),
-    Entry::write("printk_ratelimit", log::interval, log::set_interval),
-    Entry::write("printk_ratelimit_burst", log::burst, log::set_burst),
+    setting!("printk_ratelimit", rate::INTERVAL_S),
+    setting!("printk_ratelimit_burst", rate::BURST),
     Entry::Dir(
         "pty",
-        &[
-            Entry::write(
-                "max",
-                |out| number(out, devpts::limits::MAX.load(Relaxed).into()),
-                |input| {
-                    devpts::limits::MAX.store(parse_number(input)?, Relaxed);
-                    Ok(())
-                },
-            ),
-            Entry::read("nr", |out| number(out, devpts::limits::count().into())),
-        ],
+        &[setting!("max", devpts::limits::MAX), Entry::read("nr", |out| number(out, devpts::limits::count().into()))],
     ),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
@@ -197,14 +201,7 @@ static VM: &[Entry] = &[
 ];
 
 static FS: &[Entry] = &[
-    Entry::write(
-        "dir-notify-enable",
-        |out| number(out, vfs::dnotify::ENABLED.load(Relaxed).into()),
-        |input| {
-            vfs::dnotify::ENABLED.store(parse_number(input)?, Relaxed);
-            Ok(())
-        },
-    ),
+    setting!("dir-notify-enable", vfs::dnotify::ENABLED),
     Entry::read("file-max", |out| number(out, i64::MAX as u64)),
     Entry::Dir(
         "inotify",
@@ -229,6 +226,11 @@ static FS: &[Entry] = &[
         |input| task::exec::set_suid_dumpable(parse_number(input)?),
     ),
 ];
+
+/// EPERM unless the writer administrates the machine.
+pub fn admin_only() -> Shown {
+    if reader()?.capable(Cap::SysAdmin) { Ok(()) } else { Err(Errno::EPERM) }
+}
 
 fn number(out: &mut Text, value: u64) -> Shown {
     out.dec(value).ch('\n');

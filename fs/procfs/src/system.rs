@@ -118,8 +118,7 @@ pub fn stat(out: &mut Text) -> Shown {
 
 /// The boot-time clock in the reader's time namespace.
 fn boottime() -> u64 {
-    let ahead = crate::current().and_then(|me| me.handles()).map_or(0, |h| h.ns.time.boottime_ns());
-    machine::time::now_ns().saturating_add_signed(ahead)
+    machine::time::now_ns().saturating_add_signed(crate::boottime_ahead())
 }
 
 /// /proc/uptime.

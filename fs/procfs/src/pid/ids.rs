@@ -7,6 +7,7 @@ use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;
 use mm::space::DumpFilter;
 use task::task::Comm;
+use vfs::config::param::number;
 use vfs::{Cap, File};
 
 type Shown = Result<(), Errno>;
@@ -94,14 +95,7 @@ pub fn coredump_filter(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 
 /// Writing `coredump_filter`.
 pub fn set_coredump_filter(subject: &Subject, _: &File, input: &[u8]) -> Shown {
-    let text = core::str::from_utf8(input).map_err(|_| Errno::EINVAL)?;
-    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
-    let value = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8),
-        None => text.parse(),
-    };
-    let filter = DumpFilter::from_bits_truncate(value.map_err(|_| Errno::EINVAL)?);
+    let filter = DumpFilter::from_bits_truncate(number(input, 0).ok_or(Errno::EINVAL)?);
     subject.task()?.mm().ok_or(Errno::ESRCH)?;
     subject.process()?.core_filter.store(filter.bits(), Relaxed);
     Ok(())

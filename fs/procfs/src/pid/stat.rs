@@ -160,8 +160,7 @@ fn signals(process: &Process, task: &Task, out: &mut Text) {
 
 /// When it began, on the reader's boot-time clock.
 fn started(task: &Task) -> u64 {
-    let ahead = crate::current().and_then(|me| me.handles()).map_or(0, |h| h.ns.time.boottime_ns());
-    task.start_ns().saturating_add_signed(ahead)
+    task.start_ns().saturating_add_signed(crate::boottime_ahead())
 }
 
 /// `/proc/PID/statm`.
