@@ -5,8 +5,7 @@
 //!   and [`cpu_files`];
 //! - [`file`] is an open file of that table; [`parse`] reads numbers as the kernel takes them.
 //!
-//! All mounts show one instance from its root, also those made in a cgroup namespace (on Linux these start at the root of the
-//! namespace).
+//! All mounts show one instance; those made in a cgroup namespace start at the root of the namespace.
 //!
 //! Lock order: vfs's directory and file locks, then `Dir::children` and `Dir::files`, then those of `task::cgroup`.
 //!

@@ -5,8 +5,7 @@ use abi::Errno;
 use abi::fcntl::{OpenFlags, SEEK_DATA, SEEK_END, SEEK_SET};
 use alloc::sync::Arc;
 use core::any::Any;
-use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use klog::format::{Buf, kmsg_line};
 use klog::{ARRIVED, DMESG_RESTRICT, DevKmsg};
 use machine::log::{self, RateLimit};
@@ -59,7 +58,7 @@ impl FileOps for Kmsg {
         self
     }
     fn read_at(&self, f: &File, dst: &mut Dst<'_>, _off: u64) -> Result<usize, Errno> {
-        let next = self.next.load(Ordering::Relaxed);
+        let next = self.next.load(Relaxed);
         let ready = || (log::range().1 > next).then_some(());
         if ready().is_none() {
             if f.is_nonblocking() {
@@ -71,10 +70,10 @@ impl FileOps for Kmsg {
         let record = log::read(next, &mut text).ok_or(Errno::EAGAIN)?;
         if record.seq != next {
             // Messages were lost: say so once, and go on with the oldest.
-            self.next.store(record.seq, Ordering::Relaxed);
+            self.next.store(record.seq, Relaxed);
             return Err(Errno::EPIPE);
         }
-        self.next.store(next + 1, Ordering::Relaxed);
+        self.next.store(next + 1, Relaxed);
         let mut out = Buf::<TEXT_MAX>::new();
         kmsg_line(&record, text.get(..record.len).unwrap_or(&text), |part| out.push(part));
         if out.text().len() > dst.remaining() {
@@ -112,13 +111,13 @@ impl FileOps for Kmsg {
             (0, _) => return Some(Err(Errno::EINVAL)),
             _ => return Some(Err(Errno::ESPIPE)),
         };
-        self.next.store(to, Ordering::Relaxed);
+        self.next.store(to, Relaxed);
         Some(Ok(0))
     }
     fn poll(&self, _f: &File, table: &mut PollTable) -> PollEvents {
         table.listen(&ARRIVED);
         let (first, next) = log::range();
-        let mine = self.next.load(Ordering::Relaxed);
+        let mine = self.next.load(Relaxed);
         let mut events = PollEvents::WRITABLE;
         events.set(PollEvents::READABLE, mine < next);
         events.set(PollEvents::ERR | PollEvents::PRI, mine < first);

@@ -11,12 +11,11 @@ use crate::fs::Fs;
 use crate::lookup::{UpperEntry, upper_entry};
 use crate::node::{Covers, Found, Node};
 use abi::Errno;
+use abi::fcntl::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use alloc::sync::Arc;
 use smallvec::SmallVec;
 use vfs::{Cred, FileType, Inode, Rename, SetAttr};
 
-const RENAME_EXCHANGE: u32 = 2;
-const RENAME_NOREPLACE: u32 = 1;
 const S_ISGID: u32 = 0o2000;
 
 impl Node {
