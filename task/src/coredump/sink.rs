@@ -21,6 +21,8 @@ enum Out {
 pub(crate) struct Sink {
     out: Out,
     at: u64,
+    /// Bytes that are no holes.
+    written: u64,
     /// RLIMIT_CORE and RLIMIT_FSIZE.
     limit: u64,
     file_limit: u64,
@@ -33,31 +35,20 @@ pub(crate) struct Sink {
 static ZEROES: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 
 impl Sink {
-    /// Writes to `file`, at most `limit` bytes.
+    fn new(out: Out, limit: u64, file_limit: u64) -> Sink {
+        Sink { out, at: 0, written: 0, limit, file_limit, hole: false, pending: Vec::new() }
+    }
+    /// Writes to `file`, at most `limit` bytes besides holes.
     pub fn file(file: Arc<File>, limit: u64, file_limit: u64) -> Sink {
-        Sink { out: Out::File(file), at: 0, limit, file_limit, hole: false, pending: Vec::new() }
+        Sink::new(Out::File(file), limit, file_limit)
     }
     /// Writes to a pipe.
     pub fn pipe(file: Arc<File>) -> Sink {
-        Sink {
-            out: Out::Pipe(file),
-            at: 0,
-            limit: RLIM_INFINITY,
-            file_limit: RLIM_INFINITY,
-            hole: false,
-            pending: Vec::new(),
-        }
+        Sink::new(Out::Pipe(file), RLIM_INFINITY, RLIM_INFINITY)
     }
     /// Sends.
     pub fn socket(connection: Arc<Connection>) -> Sink {
-        Sink {
-            out: Out::Socket(connection),
-            at: 0,
-            limit: RLIM_INFINITY,
-            file_limit: RLIM_INFINITY,
-            hole: false,
-            pending: Vec::new(),
-        }
+        Sink::new(Out::Socket(connection), RLIM_INFINITY, RLIM_INFINITY)
     }
     /// Bytes so far.
     pub fn at(&self) -> u64 {
@@ -65,10 +56,11 @@ impl Sink {
     }
     /// Writes all of `bytes`; EFBIG when the limit is reached.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        if bytes.len() as u64 > self.limit.saturating_sub(self.at) {
+        let len = bytes.len() as u64;
+        if len > self.limit.saturating_sub(self.written) {
             return Err(Errno::EFBIG);
         }
-        self.at += bytes.len() as u64;
+        (self.at, self.written) = (self.at + len, self.written + len);
         self.hole = false;
         match &self.out {
             Out::File(file) => self.give(bytes, |src, at| file.pwrite(src, at, self.file_limit)),
