@@ -24,7 +24,7 @@ use abi::resource::Resource;
 use abi::signal::{SigInfo, Signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use machine::sync::SpinLock;
 use notes::ThreadNotes;
 use sched::Completion;
@@ -37,8 +37,10 @@ use vfs::{Caller, Cred, File, Path, ops};
 /// A dump under way.
 pub struct Core {
     signal: i32,
-    /// What the threads were doing; the dumping one comes last.
+    /// What the threads were doing.
     threads: SpinLock<Vec<Arc<ThreadNotes>>>,
+    /// How many have come, also those for whose notes there was no memory.
+    joined: AtomicUsize,
     finished: Completion,
 }
 
@@ -103,7 +105,12 @@ pub(crate) fn is_wanted(process: &Process) -> bool {
 /// The group ends with a core. The signal lock is held.
 pub(crate) fn begin(state: &mut SigState, me: &Arc<Task>, signal: Signal) -> Arc<Core> {
     let signal = i32::from(signal.number());
-    let core = Arc::new(Core { signal, threads: SpinLock::new(Vec::new()), finished: Completion::new() });
+    let core = Arc::new(Core {
+        signal,
+        threads: SpinLock::new(Vec::new()),
+        joined: AtomicUsize::new(0),
+        finished: Completion::new(),
+    });
     state.core = Some(core.clone());
     send::begin_group_exit(state, signal, Some(me));
     core
@@ -116,15 +123,22 @@ pub(crate) fn join(cx: &mut Cx) {
     }
     let process = cx.process().clone();
     let Some(core) = process.sig().core.clone() else { return };
-    let notes = Arc::new(notes::of_thread(cx, core.signal));
-    {
-        let mut threads = core.threads.lock();
-        if threads.try_reserve(1).is_ok() {
-            threads.push(notes);
-        }
-    }
+    core.keep(notes::of_thread(cx, core.signal));
+    core.joined.fetch_add(1, Release);
     process.stop_wait.wake_all();
     core.finished.wait();
+}
+
+impl Core {
+    /// Keeps what a thread was doing, if there is memory for it.
+    fn keep(&self, notes: ThreadNotes) -> Arc<ThreadNotes> {
+        let notes = Arc::new(notes);
+        let mut threads = self.threads.lock();
+        if threads.try_reserve(1).is_ok() {
+            threads.push(notes.clone());
+        }
+        notes
+    }
 }
 
 impl Process {
@@ -143,17 +157,11 @@ pub(crate) fn run(cx: &mut Cx, core: &Arc<Core>, info: &SigInfo) -> i32 {
     if let Some(thread) = cx.task.thread() {
         thread.set_interrupted(false);
     }
-    let me = Arc::new(notes::of_thread(cx, core.signal));
+    let me = core.keep(notes::of_thread(cx, core.signal));
     let others = process.stop_wait.wait_killable(|| {
         let state = process.sig();
-        (core.threads.lock().len() + 1 >= state.ordinary_threads()).then_some(())
+        (core.joined.load(Acquire) + 1 >= state.ordinary_threads()).then_some(())
     });
-    {
-        let mut threads = core.threads.lock();
-        if threads.try_reserve(1).is_ok() {
-            threads.push(me.clone());
-        }
-    }
     let dumped = others.is_ok() && write(cx, core, &me, info).unwrap_or(false);
     if dumped {
         process.dumped(info, process.dumpable.load(Relaxed) == DUMPABLE_ROOT);

@@ -84,7 +84,10 @@ pub(crate) fn of_thread(cx: &mut Cx, signal: i32) -> ThreadNotes {
     let selectors = cx.user.selectors();
     let task = cx.task.clone();
     let regs = user_regs(&cx.user.regs, [cx.user.fs_base, cx.user.gs_base], &selectors);
-    let (own, children) = (task.sum(), task.process().children_sum());
+    let process = task.process();
+    // The leader's times are those of all threads.
+    let own = if task.tid() == process.pid() { process.threads_sum() } else { task.sum() };
+    let children = process.children_sum();
     let status = PrStatus {
         signo: signal,
         cursig: signal as u16,
