@@ -156,12 +156,17 @@ fn source(file: &File, count: usize) -> Result<(), Errno> {
 pub fn sendfile(cx: &mut Cx, out: i32, input: i32, off: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
     let start = offset_in(cx, off)?;
     let mut from = End::new(readable(cx, input)?, start);
-    if !from.file.is_seekable() {
-        return Err(if start.is_some() { Errno::ESPIPE } else { Errno::EINVAL });
+    if start.is_some() && !from.file.is_seekable() {
+        return Err(Errno::ESPIPE);
     }
     source(&from.file, count)?;
     let mut to = End::new(writable(cx, out)?, None);
-    if to.file.flags().contains(OpenFlags::APPEND) {
+    // A stream goes into pipes only, and what is in a pipe goes nowhere this way.
+    let refused = match to.pipe {
+        Some(_) => from.pipe.is_some(),
+        None => !from.file.is_seekable() || to.file.flags().contains(OpenFlags::APPEND),
+    };
+    if refused {
         return Err(Errno::EINVAL);
     }
     let nonblock = to.file.is_nonblocking();
