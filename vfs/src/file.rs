@@ -481,13 +481,12 @@ pub fn emit_dots(f: &File, pos: u64, sink: &mut dyn DirSink) -> Option<u64> {
 
 impl Drop for File {
     fn drop(&mut self) {
-        if self.is_path_only() {
-            return;
+        if !self.is_path_only() {
+            if self.has_locks.load(Ordering::Relaxed) != 0 {
+                crate::locks::description_closed(self);
+            }
+            notify::on_file(self, if self.is_writable() { Event::CLOSE_WRITE } else { Event::CLOSE_NOWRITE });
         }
-        if self.has_locks.load(Ordering::Relaxed) != 0 {
-            crate::locks::description_closed(self);
-        }
-        notify::on_file(self, if self.is_writable() { Event::CLOSE_WRITE } else { Event::CLOSE_NOWRITE });
         self.ops.release(self);
         if self.counted_writer {
             self.inode().base().put_write_access();

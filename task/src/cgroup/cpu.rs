@@ -130,9 +130,9 @@ impl Cgroup {
     }
     /// Sets the limit of run time.
     pub fn set_cpu_max(&self, max: Max) -> Result<(), Errno> {
-        let quota_fits = max.quota_us.is_none_or(|quota| {
-            (SHORTEST_US..=MOST_US).contains(&quota) && max.burst_us <= quota.min(MOST_US - quota)
-        });
+        let quota_fits = max
+            .quota_us
+            .is_none_or(|quota| (SHORTEST_US..=MOST_US).contains(&quota) && max.burst_us <= quota.min(MOST_US - quota));
         if !(SHORTEST_US..=LONGEST_US).contains(&max.period_us) || !quota_fits || max.burst_us > u64::MAX / 1_000 {
             return Err(Errno::EINVAL);
         }

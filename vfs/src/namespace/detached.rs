@@ -3,7 +3,7 @@
 
 use super::copy::{Along, copy_one, has_locked_children, loopback};
 use super::unmount::dissolve;
-use super::{MountNamespace, home_of, is_detached_top, lock_tree, owner_of, visible};
+use super::{MountNamespace, end_tree, home_of, is_detached_top, lock_tree, owner_of, visible};
 use crate::attr::FileType;
 use crate::cred::{Cap, Cred};
 use crate::file::File;
@@ -26,10 +26,7 @@ impl FileOps for TreeFile {
         self
     }
     fn release(&self, _f: &File) {
-        let _tree = lock_tree();
-        if is_detached_top(&self.0) {
-            dissolve(&self.0);
-        }
+        end_tree(self.0.clone());
     }
 }
 

@@ -33,25 +33,35 @@ use unmount::dissolve;
 
 /// Serialises changes of all mount trees.
 static TREE: sched::Mutex<()> = sched::Mutex::new(());
-/// Roots of namespaces that are gone, to be taken apart. A namespace may end while the tree lock is held: its last reference can be a mount of
-/// its nsfs file.
+/// Tops of trees whose namespace or descriptor is gone, to be taken apart. Either may end while the tree lock is held: the last reference to a
+/// namespace can be a mount of its nsfs file.
 static DYING: SpinLock<Vec<Arc<Mount>>> = SpinLock::new(Vec::new());
 
 /// The tree lock; letting it go takes apart what has ended meanwhile.
-struct TreeGuard(#[allow(dead_code)] sched::MutexGuard<'static, ()>);
+struct TreeGuard(Option<sched::MutexGuard<'static, ()>>);
 
 fn lock_tree() -> TreeGuard {
-    TreeGuard(TREE.lock())
+    TreeGuard(Some(TREE.lock()))
+}
+
+/// Takes apart the tree under `top`, if that is attached nowhere: now, or when whoever holds the tree lock lets it go.
+fn end_tree(top: Arc<Mount>) {
+    DYING.lock().push(top);
+    drop(TREE.try_lock().map(|turn| TreeGuard(Some(turn))));
 }
 
 impl Drop for TreeGuard {
     fn drop(&mut self) {
-        loop {
+        while self.0.is_some() {
             let dying = core::mem::take(&mut *DYING.lock());
             if dying.is_empty() {
-                return;
+                self.0 = None;
+                // Who found the lock taken until just now has left it to us.
+                if !DYING.lock().is_empty() {
+                    self.0 = TREE.try_lock();
+                }
             }
-            dying.iter().for_each(dissolve);
+            dying.iter().filter(|top| top.parent().is_none()).for_each(dissolve);
         }
     }
 }
@@ -133,9 +143,7 @@ impl Namespace for MountNamespace {
 
 impl Drop for MountNamespace {
     fn drop(&mut self) {
-        DYING.lock().push(self.root.get_mut().clone());
-        // Whoever holds the tree lock sees to it.
-        drop(TREE.try_lock().map(TreeGuard));
+        end_tree(self.root.get_mut().clone());
     }
 }
 

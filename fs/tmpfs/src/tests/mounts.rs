@@ -55,6 +55,30 @@ fn bind_mounts_show_a_tree_twice_and_move_moves_it() {
 }
 
 #[test]
+fn a_detached_tree_ends_with_its_descriptor() {
+    let w = world();
+    w.mkdir("/a").unwrap();
+    w.mount("tmpfs", "/a", "").unwrap();
+    w.mkdir("/a/sub").unwrap();
+    w.mount("tmpfs", "/a/sub", "").unwrap();
+    w.mkdir("/b").unwrap();
+    let ns = w.fs.dirs().ns.clone();
+    let open = || namespace::open_copy(&w.lookup("/a").unwrap(), true, &ns, &w.cred).unwrap();
+    let inner = |top: &alloc::sync::Arc<vfs::Mount>| alloc::sync::Arc::downgrade(&top.children()[0]);
+    let file = open();
+    let sub = inner(&file.path().mnt);
+    assert!(sub.upgrade().is_some());
+    drop(file);
+    assert!(sub.upgrade().is_none());
+    // Attached somewhere it stays.
+    let file = open();
+    let sub = inner(&file.path().mnt);
+    namespace::move_mount(file.path(), &w.lookup("/b").unwrap(), false, &ns).unwrap();
+    drop(file);
+    assert!(sub.upgrade().is_some() && w.write("/b/sub/f", b"").is_ok());
+}
+
+#[test]
 fn shared_mounts_propagate() {
     let w = world();
     for d in ["/s", "/peer", "/slave"] {
