@@ -1,7 +1,8 @@
 //! The end of threads and processes.
 //!
 //! A thread first gives back what it uses, then leaves its group; the last one to leave makes the process a zombie: children
-//! go to a new parent, the terminal is let go, the parent is told. Sources: _exit(2), wait(2), prctl(2), setpgid(2) on orphaned groups.
+//! go to a new parent, the terminal is let go, the parent is told. Whoever is told of an end finds memory and files gone. Sources:
+//! _exit(2), wait(2), prctl(2), setpgid(2) on orphaned groups.
 
 use crate::ns::NsProxy;
 use crate::process::{Life, Process};

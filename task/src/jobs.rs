@@ -154,8 +154,8 @@ pub fn set_terminal_ends(f: TerminalEnds) {
     let _ = TERMINAL_ENDS.set(f);
 }
 
-/// The leader of a session ends: its terminal is let go and the foreground group gets SIGHUP; if the terminal was hung up before, the group
-/// that had the foreground then gets SIGHUP and SIGCONT.
+/// The leader of a session ends: its terminal is let go and the foreground group gets SIGHUP; if the terminal was hung up before, the
+/// group that had the foreground then gets SIGHUP and SIGCONT.
 pub(crate) fn session_ends(leader: &Arc<Process>) {
     let session = leader.session();
     let before = session.hung_up.swap(0, Relaxed);
