@@ -73,6 +73,9 @@ pub fn check(req: &Request, caller_is_init: bool) -> Result<(), Errno> {
 /// Makes a child of the calling thread; gives its id.
 pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
     check(req, cx.process().is_init())?;
+    if req.flags.contains(CloneFlags::THREAD) && !Arc::ptr_eq(&cx.ns().pid_for_children, cx.task.pid_ns()) {
+        return Err(Errno::EINVAL);
+    }
     if req.flags.contains(CloneFlags::PARENT) && cx.process().autoreap.load(Relaxed) {
         return Err(Errno::EINVAL);
     }
@@ -92,15 +95,10 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
     check_count(cx, &user)?;
     let handles = child_handles(cx, req.flags)?;
     let ns = &handles.ns.pid_for_children;
-    if req.flags.contains(CloneFlags::THREAD) && !Arc::ptr_eq(ns, cx.task.pid_ns()) {
-        return Err(Errno::EINVAL);
-    }
-    let group = req.cgroup.map(|fd| named_group(cx, req, fd)).transpose()?;
-    let room = Reservation::new(&cx.task, group.as_ref())?;
     check_wanted(cx, ns, &req.set_tid)?;
     let number = tree::lock().allocate(ns, &req.set_tid)?;
     let event = traced_event(cx, req);
-    let made = build(cx, req, &number, user, handles, room, event);
+    let made = room_for(cx, req).and_then(|room| build(cx, req, &number, user, handles, room, event));
     tree::lock().settle(number.global());
     let (task, vfork) = made?;
     if let Some(thread) = task.thread() {
@@ -143,6 +141,12 @@ fn check_wanted(cx: &Cx, ns: &Arc<PidNamespace>, wanted: &[i32]) -> Result<(), E
         }
     }
     Ok(())
+}
+
+/// The child's place in the group it is to be in.
+fn room_for(cx: &Cx, req: &Request) -> Result<Reservation, Errno> {
+    let group = req.cgroup.map(|fd| named_group(cx, req, fd)).transpose()?;
+    Reservation::new(&cx.task, group.as_ref())
 }
 
 /// The group that CLONE_INTO_CGROUP names, if the caller could put the child there by writing its `cgroup.procs`.
