@@ -90,7 +90,7 @@ pub fn listns(cx: &mut Cx, req: VirtAddr, ids: UserPtr<u64>, count: usize, flags
     if count > MOST {
         return Err(Errno::EOVERFLOW);
     }
-    if ids.addr().0.checked_add(count as u64 * 8).is_none_or(|end| end > machine::USER_MAX) {
+    if !mm::io::access_ok(ids.addr(), count * size_of::<u64>()) {
         return Err(Errno::EFAULT);
     }
     let size = UserPtr::<u32>::new(req).read(cx.mm())? as usize;

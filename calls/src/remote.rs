@@ -7,12 +7,8 @@ use alloc::vec::Vec;
 use machine::VirtAddr;
 use mm::{Mm, VmaName};
 use task::access::{Creds, Mode, may_access};
-use task::{Cx, Task, pidfd, tree};
+use task::{Cx, pidfd, tree};
 use vfs::Cap;
-
-fn named(cx: &Cx, fd: i32) -> Result<Arc<Task>, Errno> {
-    pidfd::get(cx, fd)?.0.task().ok_or(Errno::ESRCH)
-}
 
 /// process_madvise(2)
 pub fn process_madvise(
@@ -27,7 +23,7 @@ pub fn process_madvise(
         return Err(Errno::EINVAL);
     }
     let ranges = mm::io::import_iov(cx.mm(), iov, count)?;
-    let task = named(cx, fd)?;
+    let task = pidfd::task_of(cx, fd)?;
     let mm = task.mm().ok_or(Errno::ESRCH)?;
     may_access(cx, &task, Mode::Read, Creds::Fs).map_err(|_| Errno::EACCES)?;
     let advice = Advice::from_raw(advice).ok_or(Errno::EINVAL)?;
@@ -56,7 +52,7 @@ pub fn process_mrelease(cx: &mut Cx, fd: i32, flags: u32) -> Result<(), Errno> {
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let task = named(cx, fd)?;
+    let task = pidfd::task_of(cx, fd)?;
     let mm = task.process().threads().iter().find_map(|t| t.mm()).ok_or(Errno::ESRCH)?;
     let lives = |p: &Arc<task::Process>| {
         let state = p.sig();

@@ -119,12 +119,13 @@ pub fn get(cx: &Cx, fd: i32) -> Result<(Arc<Identity>, OpenFlags), Errno> {
     Ok((pidfd.identity.clone(), file.flags()))
 }
 
-/// The thread behind a pidfd or one of the numbers that stand for the caller; ESRCH once it is gone.
+/// The first thread of the process behind a pidfd, or what a number that stands for the caller means. ESRCH once it is gone, and for the
+/// pidfd of another thread.
 pub fn task_of(cx: &Cx, fd: i32) -> Result<Arc<Task>, Errno> {
     match fd {
         abi::pidfd::PIDFD_SELF_THREAD => Ok(cx.task.clone()),
         abi::pidfd::PIDFD_SELF_THREAD_GROUP => cx.process().leader().ok_or(Errno::ESRCH),
-        _ => get(cx, fd)?.0.task().ok_or(Errno::ESRCH),
+        _ => get(cx, fd)?.0.task().filter(|task| task.is_leader()).ok_or(Errno::ESRCH),
     }
 }
 
