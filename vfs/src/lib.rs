@@ -45,6 +45,7 @@ mod name;
 pub mod namespace;
 pub mod notify;
 pub mod ns;
+pub mod number;
 pub mod open;
 pub mod ops;
 pub mod path;

@@ -69,7 +69,7 @@ pub fn move_thread(file: &Opened, input: &[u8]) -> Done {
 }
 
 fn move_task(file: &Opened, input: &[u8], whole: bool) -> Done {
-    let number = parse::int(parse::strip(input)?).map_err(|_| Errno::EINVAL)?;
+    let number = parse::number::<i32>(input).map_err(|_| Errno::EINVAL)?;
     let task = find(number)?;
     attach::attach(&task, file.group(), whole, file.cred(), file.seen_from())
 }
@@ -140,7 +140,7 @@ fn limit(value: &AtomicUsize, out: &mut String) -> Done {
 fn set_limit(value: &AtomicUsize, input: &[u8]) -> Done {
     let wanted = match parse::strip(input)? {
         "max" => NO_LIMIT,
-        text => usize::try_from(parse::int(text)?).map_err(|_| Errno::ERANGE)?,
+        _ => usize::try_from(parse::number::<i32>(input)?).map_err(|_| Errno::ERANGE)?,
     };
     value.store(wanted, Relaxed);
     Ok(())
@@ -193,7 +193,7 @@ pub fn freeze(group: &Arc<Cgroup>, out: &mut String) -> Done {
 
 /// Writing `cgroup.freeze`.
 pub fn set_freeze(file: &Opened, input: &[u8]) -> Done {
-    match parse::int(parse::strip(input)?)? {
+    match parse::number::<i32>(input)? {
         on @ 0..=1 => freezer::freeze(file.group(), on == 1),
         _ => Err(Errno::ERANGE),
     }
@@ -201,7 +201,7 @@ pub fn set_freeze(file: &Opened, input: &[u8]) -> Done {
 
 /// Writing `cgroup.kill`.
 pub fn kill(file: &Opened, input: &[u8]) -> Done {
-    match parse::int(parse::strip(input)?)? {
+    match parse::number::<i32>(input)? {
         1 => killer::kill(file.group()),
         _ => Err(Errno::ERANGE),
     }

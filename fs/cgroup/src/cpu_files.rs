@@ -66,13 +66,9 @@ pub fn weight(group: &Arc<Cgroup>, out: &mut String) -> Done {
     line(out, group.cpu_weight())
 }
 
-fn unsigned(input: &[u8]) -> Result<u64, Errno> {
-    u64::try_from(parse::number(parse::strip(input)?)?).map_err(|_| Errno::EINVAL)
-}
-
 /// Writing `cpu.weight`.
 pub fn set_weight(file: &Opened, input: &[u8]) -> Done {
-    file.group().set_cpu_weight(unsigned(input)?)
+    file.group().set_cpu_weight(parse::unsigned(input)?)
 }
 
 /// `cpu.weight.nice`.
@@ -82,7 +78,7 @@ pub fn weight_nice(group: &Arc<Cgroup>, out: &mut String) -> Done {
 
 /// Writing `cpu.weight.nice`.
 pub fn set_weight_nice(file: &Opened, input: &[u8]) -> Done {
-    file.group().set_cpu_weight_nice(parse::number(parse::strip(input)?)?)
+    file.group().set_cpu_weight_nice(parse::number(input)?)
 }
 
 /// `cpu.idle`.
@@ -92,7 +88,7 @@ pub fn idle(group: &Arc<Cgroup>, out: &mut String) -> Done {
 
 /// Writing `cpu.idle`.
 pub fn set_idle(file: &Opened, input: &[u8]) -> Done {
-    match parse::number(parse::strip(input)?)? {
+    match parse::number(input)? {
         on @ 0..=1 => file.group().set_cpu_idle(on == 1),
         _ => return Err(Errno::EINVAL),
     }
@@ -111,21 +107,9 @@ pub fn max(group: &Arc<Cgroup>, out: &mut String) -> Done {
 
 /// Writing `cpu.max`: a quota or `max`, and the period if it is to change.
 pub fn set_max(file: &Opened, input: &[u8]) -> Done {
-    let mut words = parse::strip(input)?.split_ascii_whitespace();
-    let quota_us = match words.next().ok_or(Errno::EINVAL)? {
-        "max" => None,
-        word => Some(leading_number(word).ok_or(Errno::EINVAL)?),
-    };
+    let (quota_us, period_us) = parse::max(input)?;
     let now = file.group().cpu_max();
-    // What follows is ignored if it is no number.
-    let period_us = words.next().and_then(leading_number).unwrap_or(now.period_us);
-    file.group().set_cpu_max(Max { quota_us, period_us, ..now })
-}
-
-/// The decimal number that a word begins with, as C's scanf takes it.
-fn leading_number(word: &str) -> Option<u64> {
-    let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
-    word.get(..end)?.parse().ok()
+    file.group().set_cpu_max(Max { quota_us, period_us: period_us.unwrap_or(now.period_us), ..now })
 }
 
 /// `cpu.max.burst`.
@@ -135,6 +119,6 @@ pub fn burst(group: &Arc<Cgroup>, out: &mut String) -> Done {
 
 /// Writing `cpu.max.burst`.
 pub fn set_burst(file: &Opened, input: &[u8]) -> Done {
-    let burst_us = unsigned(input)?;
+    let burst_us = parse::unsigned(input)?;
     file.group().set_cpu_max(Max { burst_us, ..file.group().cpu_max() })
 }

@@ -32,7 +32,7 @@ pub fn max(group: &Arc<Cgroup>, out: &mut String) -> Done {
 pub fn set_max(file: &Opened, input: &[u8]) -> Done {
     let limit = match parse::strip(input)? {
         "max" => MAX,
-        text => match parse::number(text)? {
+        _ => match parse::number(input)? {
             limit @ 0..TOO_MANY => limit as u64,
             _ => return Err(Errno::EINVAL),
         },

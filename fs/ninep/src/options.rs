@@ -8,7 +8,7 @@ use abi::Errno;
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 use core::fmt;
-use vfs::config::param::number;
+use vfs::number;
 use vfs::{Kind, Param, Value};
 
 /// How much of what the server said is believed later.
@@ -136,7 +136,9 @@ impl Options {
             ("cache", Value::Text(text)) => self.cache = cache(text)?,
             ("access", Value::Text(b"user" | b"client")) => self.access = Access::User,
             ("access", Value::Text(b"any")) => self.access = Access::Any,
-            ("access", Value::Text(text)) => self.access = Access::Only(number(text, 10).ok_or(Errno::EINVAL)?),
+            ("access", Value::Text(text)) => {
+                self.access = Access::Only(number::unsigned(text, 10).map_err(|_| Errno::EINVAL)?)
+            }
             ("uname", Value::Text(text)) => self.uname = text.to_owned(),
             ("aname", Value::Text(text)) => self.aname = text.to_owned(),
             ("dfltuid", Value::Id(id)) => self.default_uid = id,
@@ -163,6 +165,7 @@ fn cache(value: &[u8]) -> Result<Cache, Errno> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use proptest::prelude::*;
     use vfs::UserNamespace;
     use vfs::config::{Given, Log, param};
 
@@ -200,6 +203,17 @@ pub(crate) mod tests {
             b"access=-1",
         ] {
             assert_eq!(parse(data), Err(Errno::EINVAL), "{}", data.escape_ascii());
+        }
+    }
+    proptest! {
+        #[test]
+        fn any_values_are_taken_or_refused(row in 0..TABLE.len(), value in proptest::collection::vec(any::<u8>(), 0..20), digits in "[0-9x-]{0,12}") {
+            for value in [&value[..], digits.as_bytes()] {
+                match parse(&[TABLE[row].0.as_bytes(), b"=", value].concat()) {
+                    Ok(options) => prop_assert!((MIN_MSIZE..=MAX_MSIZE).contains(&options.msize)),
+                    Err(e) => prop_assert_eq!(e, Errno::EINVAL),
+                }
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use abi::Errno;
 use alloc::string::String;
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
-use vfs::config::{Log, param::number};
-use vfs::{Kind, Param, Value};
+use vfs::config::Log;
+use vfs::{Kind, Param, Value, number};
 
 /// How much of a process `hidepid` hides from who may not trace it; the numbers are those of the option.
 pub mod hide {
@@ -76,10 +76,10 @@ fn refused(log: &mut Log, what: &str, value: &[u8]) -> Errno {
 }
 
 fn parse_hide(text: &[u8]) -> Option<u8> {
-    let number = number(text, 0);
+    let number = number::unsigned::<u32>(text, 0);
     let named = |(name, n): &&(&str, u8)| match number {
-        Some(number) => number == u32::from(*n),
-        None => name.as_bytes() == text,
+        Ok(number) => number == u32::from(*n),
+        Err(_) => name.as_bytes() == text,
     };
     HIDE.iter().find(named).map(|(_, n)| *n)
 }
@@ -158,6 +158,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn shown(params: &[(&'static str, &str)]) -> Result<String, Errno> {
         let (mut asked, mut log) = (Asked::default(), Log::kept("proc"));
@@ -176,6 +177,13 @@ mod tests {
         assert_eq!(shown(&[("hidepid", "ptraceable")]).unwrap(), ",hidepid=ptraceable");
         for bad in [("hidepid", "3"), ("hidepid", "of"), ("subset", "net"), ("gid", "x")] {
             assert_eq!(shown(&[bad]), Err(Errno::EINVAL));
+        }
+    }
+    proptest! {
+        #[test]
+        fn any_value_is_taken_or_refused(name in proptest::sample::select(alloc::vec!["gid", "hidepid", "subset", "pidns", "x"]), text in "[0-9a-z,]{0,12}|.*") {
+            let refused = shown(&[(name, &text)]).err();
+            prop_assert!(refused.is_none_or(|e| e == Errno::EINVAL));
         }
     }
 }

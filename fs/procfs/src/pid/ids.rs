@@ -7,8 +7,7 @@ use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;
 use mm::space::DumpFilter;
 use task::task::Comm;
-use vfs::config::param::number;
-use vfs::{Cap, File};
+use vfs::{Cap, File, number};
 
 type Shown = Result<(), Errno>;
 
@@ -95,7 +94,7 @@ pub fn coredump_filter(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 
 /// Writing `coredump_filter`.
 pub fn set_coredump_filter(subject: &Subject, _: &File, input: &[u8]) -> Shown {
-    let filter = DumpFilter::from_bits_truncate(number(input, 0).ok_or(Errno::EINVAL)?);
+    let filter = DumpFilter::from_bits_truncate(number::unsigned(input, 0).map_err(|_| Errno::EINVAL)?);
     subject.task()?.mm().ok_or(Errno::ESRCH)?;
     subject.process()?.core_filter.store(filter.bits(), Relaxed);
     Ok(())
