@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use mm::io::{Dst, Src};
-use vfs::{Caller, File, FileOps};
+use vfs::{Caller, File, FileOps, number};
 
 /// Longest text a file takes in one write.
 const MAX_WRITE: usize = 4096;
@@ -113,6 +113,32 @@ impl FileOps for TextFile {
     }
 }
 
+/// Longest number that settings take, as on Linux.
+const LONGEST: usize = 21;
+
+/// The first number of a list as the files below /proc/sys take it, and what follows: by prefix, with white space around it. `None` if
+/// there is only white space left.
+fn first_number(input: &[u8]) -> Result<Option<(i128, &[u8])>, Errno> {
+    let text = input.get(input.iter().take_while(|b| number::is_space(**b)).count()..).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let found = digits.first().filter(|b| b.is_ascii_digit()).and_then(|_| number::leading(digits, 0));
+    let Some((Some(value), rest)) = found else { return Err(Errno::EINVAL) };
+    if text.len() - rest.len() >= LONGEST || !matches!(rest.first(), None | Some(b' ' | b'\t' | b'\n' | b'\0')) {
+        return Err(Errno::EINVAL);
+    }
+    let value = i128::from(value);
+    Ok(Some((if digits.len() < text.len() { -value } else { value }, rest)))
+}
+
+/// A setting that is one number; what is written after it does not count.
+pub fn parse_number<T: TryFrom<i128>>(input: &[u8]) -> Result<T, Errno> {
+    let (value, _) = first_number(input)?.ok_or(Errno::EINVAL)?;
+    T::try_from(value).map_err(|_| Errno::EINVAL)
+}
+
 /// A setting that is 0 or 1.
 pub fn parse_switch(input: &[u8]) -> Result<bool, Errno> {
     match parse_number::<i32>(input)? {
@@ -121,8 +147,77 @@ pub fn parse_switch(input: &[u8]) -> Result<bool, Errno> {
     }
 }
 
-/// A decimal number with white space around it, as sysctl files take it.
-pub fn parse_number<T: core::str::FromStr>(input: &[u8]) -> Result<T, Errno> {
-    let text = core::str::from_utf8(input).map_err(|_| Errno::EINVAL)?;
-    text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0').parse().map_err(|_| Errno::EINVAL)
+/// A setting that is a list: calls `set` with as many of `most` numbers as are given, at least one. Those before a bad one are set.
+pub fn parse_numbers<T: TryFrom<i128>>(
+    mut input: &[u8],
+    most: usize,
+    mut set: impl FnMut(usize, T) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    for at in 0..most {
+        match first_number(input)? {
+            Some((value, rest)) => {
+                set(at, T::try_from(value).map_err(|_| Errno::EINVAL)?)?;
+                input = rest;
+            }
+            None if at == 0 => return Err(Errno::EINVAL),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn settings_are_numbers_by_prefix() {
+        for (text, value) in [
+            ("7", Ok(7)),
+            (" -7\n", Ok(-7)),
+            ("0x10", Ok(16)),
+            ("010 junk", Ok(8)),
+            ("5\0", Ok(5)),
+            ("+5", Err(Errno::EINVAL)),
+            ("5x", Err(Errno::EINVAL)),
+            ("--5", Err(Errno::EINVAL)),
+            ("", Err(Errno::EINVAL)),
+            ("\n", Err(Errno::EINVAL)),
+            ("2147483648", Err(Errno::EINVAL)),
+            ("0000000000000000000001", Err(Errno::EINVAL)),
+            ("99999999999999999999", Err(Errno::EINVAL)),
+        ] {
+            assert_eq!(parse_number::<i32>(text.as_bytes()), value, "{text}");
+        }
+        assert_eq!(list(b"4 0x4\t1\n"), (Ok(()), vec![4, 4, 1]));
+        assert_eq!(list(b"4 3 256 2"), (Err(Errno::EINVAL), vec![4, 3]));
+        assert_eq!(list(b"4 3 2 1 x"), (Ok(()), vec![4, 3, 2, 1]));
+        assert_eq!(list(b" "), (Err(Errno::EINVAL), vec![]));
+    }
+
+    fn list(input: &[u8]) -> (Result<(), Errno>, Vec<u8>) {
+        let mut all = vec![];
+        let done = parse_numbers(input, 4, |at, value| {
+            assert_eq!(at, all.len());
+            all.push(value);
+            Ok(())
+        });
+        (done, all)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_settings_or_not(text in proptest::collection::vec(proptest::sample::select(b"0179fx+- \n\t\0\xff".to_vec()), 0..40)) {
+            let (one, (done, all)) = (parse_number::<u8>(&text), list(&text));
+            if let Ok(n) = one {
+                prop_assert_eq!(parse_number::<u8>(n.to_string().as_bytes()), Ok(n));
+            }
+            prop_assert_eq!(one.ok(), all.first().copied());
+            prop_assert!(done.is_ok() || done == Err(Errno::EINVAL));
+            prop_assert!(one.err().is_none_or(|e| e == Errno::EINVAL));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Settings of the kernel log in `/proc/sys/kernel`, and /proc/consoles.
 
-use crate::file::parse_switch;
+use crate::file::{parse_numbers, parse_switch};
 use crate::sysctl::admin_only;
 use crate::text::Text;
 use abi::Errno;
@@ -21,23 +21,17 @@ pub fn printk(out: &mut Text) -> Shown {
     Ok(())
 }
 
-/// Writing `printk`: as many of the four as are given.
+/// Writing `printk`: as many of the four as are given. A bad one leaves those before it set, as on Linux.
 pub fn set_printk(input: &[u8]) -> Shown {
-    let text = core::str::from_utf8(input).map_err(|_| Errno::EINVAL)?;
-    let mut levels = [None; 4];
-    for (slot, word) in levels.iter_mut().zip(text.split_ascii_whitespace()) {
-        *slot = Some(word.parse::<u8>().map_err(|_| Errno::EINVAL)?);
-    }
-    let [console, rest @ ..] = levels;
-    if let Some(level) = console {
-        log::set_console_level(level);
-    }
-    for (level, to) in rest.into_iter().zip([&log::DEFAULT_LEVEL, &log::MINIMUM_LEVEL, &log::BOOT_LEVEL]) {
-        if let Some(level) = level {
-            to.store(level, Relaxed);
+    parse_numbers::<u8>(input, 4, |at, level| {
+        match at {
+            0 => log::set_console_level(level),
+            1 => log::DEFAULT_LEVEL.store(level, Relaxed),
+            2 => log::MINIMUM_LEVEL.store(level, Relaxed),
+            _ => log::BOOT_LEVEL.store(level, Relaxed),
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// `printk_devkmsg`.
@@ -82,9 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_set_from_the_front_and_nothing_is_set_by_half() {
+    fn levels_are_set_from_the_front_up_to_a_bad_one() {
         set_printk(b"4 4 1 7\n").unwrap();
         assert_eq!(set_printk(b"8 x"), Err(Errno::EINVAL));
+        let mut out = Text::new();
+        printk(&mut out).unwrap();
+        assert_eq!(out.finish().unwrap(), b"8\t4\t1\t7\n");
         set_printk(b"5").unwrap();
         let mut out = Text::new();
         printk(&mut out).unwrap();

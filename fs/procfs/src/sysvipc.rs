@@ -3,7 +3,7 @@
 //!
 //! What is shown is the reader's IPC namespace, its process numbers and its user ids.
 
-use crate::file::parse_number;
+use crate::file::{parse_number, parse_numbers};
 use crate::root::Entry;
 use crate::text::Text;
 use abi::Errno;
@@ -236,16 +236,14 @@ fn sem_limits(out: &mut Text) -> Shown {
 
 /// Takes up to four numbers; those left out stay as they are.
 fn set_sem_limits(input: &[u8]) -> Shown {
-    let text = core::str::from_utf8(input).map_err(|_| Errno::EINVAL)?;
     let ns = namespace();
-    for (limit, (at, word)) in ns.limits.sem.iter().zip(text.split_ascii_whitespace().enumerate()) {
-        let value: i32 = word.parse().map_err(|_| Errno::EINVAL)?;
+    parse_numbers(input, ns.limits.sem.len(), |at, value| {
         if at == 3 && !(0..=MOST).contains(&value) {
             return Err(Errno::ERANGE);
         }
-        limit.store(value, Relaxed);
-    }
-    Ok(())
+        ns.limits.sem.get(at).ok_or(Errno::EINVAL)?.store(value, Relaxed);
+        Ok(())
+    })
 }
 
 fn rmid_forced(out: &mut Text) -> Shown {

@@ -1,7 +1,6 @@
 //! Short files: names, identities and scores of a process.
 
 use super::Subject;
-use crate::file::parse_number;
 use crate::text::Text;
 use abi::Errno;
 use core::sync::atomic::Ordering::Relaxed;
@@ -94,7 +93,7 @@ pub fn coredump_filter(subject: &Subject, _: &File, out: &mut Text) -> Shown {
 
 /// Writing `coredump_filter`.
 pub fn set_coredump_filter(subject: &Subject, _: &File, input: &[u8]) -> Shown {
-    let filter = DumpFilter::from_bits_truncate(number::unsigned(input, 0).map_err(|_| Errno::EINVAL)?);
+    let filter = DumpFilter::from_bits_truncate(number::unsigned(input, 0)?);
     subject.task()?.mm().ok_or(Errno::ESRCH)?;
     subject.process()?.core_filter.store(filter.bits(), Relaxed);
     Ok(())
@@ -102,7 +101,7 @@ pub fn set_coredump_filter(subject: &Subject, _: &File, input: &[u8]) -> Shown {
 
 /// Writing `oom_score_adj`: lowering it needs CAP_SYS_RESOURCE.
 pub fn set_oom_score_adj(subject: &Subject, f: &File, input: &[u8]) -> Shown {
-    let value: i32 = parse_number(input)?;
+    let value: i32 = number::signed(number::strip(input), 0)?;
     if !(-1000..=1000).contains(&value) {
         return Err(Errno::EINVAL);
     }

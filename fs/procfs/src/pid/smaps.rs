@@ -2,12 +2,11 @@
 
 use super::Subject;
 use super::maps::{NAME_COLUMN, Part, line};
-use crate::file::parse_number;
 use crate::text::Text;
 use abi::Errno;
 use mm::space::{PSS_SHIFT, Resident, VmFlags};
 use mm::{VmaInfo, VmaName};
-use vfs::File;
+use vfs::{File, number};
 
 /// Kilobytes in a page.
 const PAGE_KIB: u64 = 4;
@@ -148,7 +147,7 @@ mod clear {
 
 /// Writing `clear_refs`. Soft-dirty marks (4) are not kept; the peak of what was resident (5) is what is resident now.
 pub fn clear_refs(subject: &Subject, _: &File, input: &[u8]) -> Result<(), Errno> {
-    let kind: i32 = parse_number(input)?;
+    let kind: i32 = number::signed(number::strip(input), 10)?;
     if !(clear::ALL..=clear::MAPPED).contains(&kind) {
         return Err(Errno::EINVAL);
     }

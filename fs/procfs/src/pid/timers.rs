@@ -1,7 +1,6 @@
 //! `timers`: the POSIX timers of a process (proc_pid_timers(5)); `timerslack_ns`: how late its sleeps may end.
 
 use super::Subject;
-use crate::file::parse_number;
 use crate::text::Text;
 use abi::Errno;
 use abi::time::sigev;
@@ -9,7 +8,7 @@ use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering::Relaxed;
 use task::task::DEFAULT_TIMER_SLACK_NS;
 use task::{Task, timers};
-use vfs::{Cap, File};
+use vfs::{Cap, File, number};
 
 /// Four lines a timer, the newest first.
 pub fn show(subject: &Subject, _: &File, out: &mut Text) -> Result<(), Errno> {
@@ -52,7 +51,7 @@ pub fn slack(subject: &Subject, f: &File, out: &mut Text) -> Result<(), Errno> {
 
 /// Writing `timerslack_ns`: 0 for the default. Real-time threads have none.
 pub fn set_slack(subject: &Subject, f: &File, input: &[u8]) -> Result<(), Errno> {
-    let slack: u64 = parse_number(input)?;
+    let slack: u64 = number::unsigned(input, 10)?;
     let task = slack_of(subject, f)?;
     if task.thread().is_none_or(|thread| !thread.policy().is_realtime()) {
         task.timer_slack_ns.store(if slack == 0 { DEFAULT_TIMER_SLACK_NS } else { slack }, Relaxed);
