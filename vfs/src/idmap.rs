@@ -128,6 +128,7 @@ fn overlap(a: &Extent, b: &Extent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn map(text: &str) -> IdMap {
         IdMap::new(parse(text.as_bytes()).unwrap()).unwrap()
@@ -170,5 +171,37 @@ mod tests {
         assert!(parse(b"0x10 0 3").is_err());
         assert_eq!(parse(b"010 8 3").unwrap(), [Extent { first: 10, lower: 8, count: 3 }]);
         assert_eq!(parse(b" 0\t0  4294967295 \n").unwrap().len(), 1);
+    }
+
+    /// Lines of numbers from all over the range, some of them close together.
+    fn some_lines() -> impl Strategy<Value = Vec<(u32, u32, u32)>> {
+        let number = || prop_oneof![0u32..40, any::<u32>(), u32::MAX - 40..=u32::MAX];
+        proptest::collection::vec((number(), number(), prop_oneof![0u32..6, any::<u32>()]), 0..9)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_map_or_not(text in proptest::collection::vec(proptest::sample::select(b"0129 \t\n\x0b\0x-\xff".to_vec()), 0..60)) {
+            match parse(&text) {
+                Ok(extents) => prop_assert!(!extents.is_empty() && extents.iter().all(|e| e.count > 0)),
+                Err(e) => prop_assert_eq!(e, Errno::EINVAL),
+            }
+        }
+
+        #[test]
+        fn accepted_maps_are_one_to_one(lines in some_lines()) {
+            let text: alloc::string::String = lines.iter().map(|(a, b, c)| alloc::format!("{a} {b} {c}\n")).collect();
+            let Ok(extents) = parse(text.as_bytes()) else { return Ok(()) };
+            prop_assert_eq!(extents.len(), lines.len());
+            let map = IdMap::new(extents.clone()).unwrap();
+            for e in &extents {
+                for by in [0, e.count / 2, e.count - 1] {
+                    prop_assert_eq!(map.down(e.first + by), Some(e.lower + by));
+                    prop_assert_eq!(map.up(e.lower + by), Some(e.first + by));
+                }
+                prop_assert_eq!(map.down_range(e.first, e.count), Some(e.lower));
+            }
+            prop_assert_eq!((map.down(u32::MAX), map.up(u32::MAX)), (None, None));
+        }
     }
 }

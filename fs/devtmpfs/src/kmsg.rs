@@ -46,8 +46,8 @@ fn split_priority(text: &[u8], default_level: u8) -> (u32, &[u8]) {
         }
         let digits = core::str::from_utf8(rest.get(..end)?).ok()?;
         let number = digits.bytes().fold(0u32, |n, d| n.wrapping_mul(10).wrapping_add(u32::from(d - b'0')));
-        // The facility has sixteen bits.
-        let facility = number & 0x7_fff8;
+        // The facility has eight bits.
+        let facility = number & 0x7f8;
         Some((number & 7 | if facility == 0 { USER } else { facility }, rest.get(end + 1..)?))
     };
     parsed().unwrap_or((u32::from(default_level) | USER, text))
@@ -131,6 +131,7 @@ impl FileOps for Kmsg {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn priorities_are_read_and_never_the_kernels_own() {
@@ -141,8 +142,18 @@ mod tests {
             (b"<x>hi", (12, b"<x>hi")),
             (b"<3", (12, b"<3")),
             (b"<>hi", (8, b"hi")),
+            (b"<2051>hi", (11, b"hi")),
+            (b"<4294967299>hi", (11, b"hi")),
         ] {
             assert_eq!(split_priority(text, 4), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_a_priority_of_user_space(text in proptest::collection::vec(proptest::sample::select(b"<>0189x\xff".to_vec()), 0..16)) {
+            let (priority, rest) = split_priority(&text, 4);
+            prop_assert!((USER..0x800).contains(&priority) && text.ends_with(rest));
         }
     }
 }
