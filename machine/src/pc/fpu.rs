@@ -8,7 +8,7 @@
 //!
 //! A thread that needs more than this on its way to user mode is marked [`SPECIAL`], which makes every entry take the slow path here; it is told
 //! of what remains to be done (`user::enter_special`).
-//! Source: Intel SDM volume 1 chapter 13 (XSAVE), Linux `struct _fpx_sw_bytes` (`asm/sigcontext.h`).
+//! Source: Intel SDM volume 1 chapter 13 (XSAVE); [`xstate`] has the layout of images.
 
 use super::cpu::Cpu;
 use super::{segments, thread, x86};
@@ -18,6 +18,7 @@ use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use xstate::{HEADER, MAGIC1, MAGIC2, MXCSR_AT, SW_AT};
 
 /// Bytes of the XSAVE area (standard format).
 static SIZE: AtomicU32 = AtomicU32::new(512);
@@ -35,16 +36,10 @@ const UNKNOWN: u64 = u64::MAX;
 pub const ODD_SEGMENTS: u8 = 1;
 /// Its program may not read the time-stamp counter.
 pub const NO_TSC: u8 = 2;
-const MXCSR_AT: usize = 24;
 const MXCSR_INIT: u32 = 0x1f80;
 const FCW_INIT: u16 = 0x37f;
-/// Software-reserved bytes of the legacy area.
-const SW_AT: usize = 464;
-const MAGIC1: u32 = 0x4650_5853;
-const MAGIC2: u32 = 0x4650_5845;
 /// x87, SSE, AVX, AVX-512 (three components).
 const WANTED: u64 = 0xe7;
-const HEADER: usize = 512;
 
 /// Turns on FXSAVE/XSAVE on this CPU.
 pub fn init_cpu() {
@@ -372,26 +367,12 @@ impl FpuState {
             self.init_area();
             return Ok(());
         };
+        let (size, mask) = (image_size(), MASK.load(Ordering::Relaxed));
+        let mxcsr = MXCSR_MASK.load(Ordering::Relaxed);
+        // A malformed image must be refused before the memory copy is replaced.
+        let limits = xstate::Limits { size, components: mask, mxcsr };
+        let extended = xstate::check(image, &limits).map_err(|_| BadXstate)?;
         let legacy = image.get(..HEADER).ok_or(BadXstate)?;
-        let size = image_size();
-        let mask = MASK.load(Ordering::Relaxed);
-        let word =
-            |at: usize| -> u32 { image.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])) };
-        if word(MXCSR_AT) & !MXCSR_MASK.load(Ordering::Relaxed) != 0 {
-            return Err(BadXstate);
-        }
-        let extended = mask != 0 && word(SW_AT) == MAGIC1 && word(SW_AT + 16) as usize == size && word(size) == MAGIC2;
-        // A malformed header must be refused before the memory copy is replaced.
-        let mut header = [0u8; 64];
-        if extended {
-            header.copy_from_slice(image.get(HEADER..HEADER + 64).ok_or(BadXstate)?);
-            let mut bv = [0u8; 8];
-            bv.copy_from_slice(&header[..8]);
-            let bv = u64::from_le_bytes(bv);
-            if bv & !mask != 0 || header[8..].chunks_exact(8).any(|w| w != [0; 8]) {
-                return Err(BadXstate);
-            }
-        }
         self.detach();
         let b = self.bytes();
         b[..HEADER].copy_from_slice(legacy);
