@@ -24,7 +24,7 @@ pub(crate) fn run() {
         let cpu = cpu::this();
         let now = crate::now();
         if cpu.timer_due.load(Relaxed) || cpu.next_timer.load(Relaxed) <= now || timeout::owes(cpu, now) {
-            timer::run_due(cpu);
+            while timer::run_due(cpu) && cpu.waiting.load(SeqCst) == 0 {}
         }
         if cpu.waiting.load(SeqCst) != 0 || steal(cpu) {
             timeout::wake_up(cpu);

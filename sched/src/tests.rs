@@ -176,6 +176,31 @@ fn timers_call_back_once_or_periodically_until_cancelled() {
 }
 
 #[test]
+fn many_timers_due_at_once_leave_time_between_batches() {
+    const TIMERS: u32 = 1000;
+    let count = Arc::new(AtomicU32::new(0));
+    let timers: Vec<_> = (0..TIMERS)
+        .map(|_| {
+            let c = count.clone();
+            let timer = Timer::new(Box::new(move || {
+                c.fetch_add(1, AcqRel);
+            }));
+            timer.arm(1);
+            timer
+        })
+        .collect();
+    let cpu = crate::cpu::this();
+    let mut batches = 0;
+    while crate::timer::run_due(cpu) {
+        assert!(cpu.next_timer.load(Acquire) > 1, "the rest waits");
+        batches += 1;
+    }
+    assert!(batches > 10);
+    assert_eq!(count.load(Acquire), TIMERS);
+    assert!(timers.iter().all(|timer| timer.deadline().is_none()));
+}
+
+#[test]
 fn deferred_work_runs_in_a_thread_that_may_sleep() {
     let done = Arc::new(Completion::new());
     let d = done.clone();

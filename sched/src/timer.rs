@@ -98,20 +98,32 @@ impl Drop for SleepTimer<'_> {
     }
 }
 
-/// Runs what is due on this CPU and sets the machine's timer to what comes next.
-pub(crate) fn run_due(cpu: &'static Cpu) {
+/// How many deadlines are seen to in one go. A program may have any number of timers that are due at once.
+const BATCH: usize = 64;
+
+/// Runs what is due on this CPU, a batch of it, and sets the machine's timer to what comes next. Whether more is due: then the rest
+/// waits for as long as this took, so that timers take no more than half of a CPU that has something else to do.
+pub(crate) fn run_due(cpu: &'static Cpu) -> bool {
     // Whatever task this interrupts has nothing to do with what is due.
     let _hold = Hold::new();
     cpu.timer_due.store(false, Relaxed);
-    let mut now = crate::now();
-    loop {
+    let start = crate::now();
+    let mut now = start;
+    let mut ran = 0;
+    let more = loop {
         let mut queue = cpu.timers.lock();
         if queue.0.least().is_none_or(|at| at > now) {
             now = crate::now();
             if queue.0.least().is_none_or(|at| at > now) {
-                break;
+                break false;
             }
         }
+        if ran == BATCH {
+            now = crate::now();
+            cpu.next_timer.store(now + (now - start), Relaxed);
+            break true;
+        }
+        ran += 1;
         let due = queue.0.pop();
         cpu.next_timer.store(queue.0.least().unwrap_or(u64::MAX), Relaxed);
         drop(queue);
@@ -122,9 +134,10 @@ pub(crate) fn run_due(cpu: &'static Cpu) {
             Some((at, Entry::Timer(timer))) => timer.fire(at, now),
             None => {}
         }
-    }
+    };
     timeout::run_due(cpu, now);
     cpu.program_after_run();
+    more
 }
 
 /// The shortest period of a periodic timer.
