@@ -9,6 +9,7 @@ use crate::policy::{self, IDLE_KEY, Policy};
 use crate::switch::enqueue;
 use crate::thread::{Flags, Thread, state};
 use alloc::sync::Arc;
+use core::cmp::Ordering;
 use core::sync::atomic::Ordering::*;
 
 impl Thread {
@@ -53,8 +54,15 @@ impl Thread {
             queue.charge(crate::now());
             let waiting = queue.take(self);
             queue.leave(self);
+            let (rank, key) = (self.rank(), self.key.load(Relaxed));
             let done = change();
             queue.join(self, Join::Again);
+            // Among real-time threads of a priority, who has come down to it is the first, and who had it keeps his place.
+            match self.rank().cmp(&rank) {
+                Ordering::Greater => queue.go_first(self),
+                Ordering::Equal if key < policy::FAIR => self.key.store(key, Relaxed),
+                _ => {}
+            }
             match waiting {
                 Some(thread) => {
                     queue.push(thread);

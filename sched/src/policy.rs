@@ -87,10 +87,13 @@ pub(crate) const NICE_0_WEIGHT: u64 = 1024;
 /// The weight of `SCHED_IDLE`.
 pub(crate) const IDLE_WEIGHT: u64 = 3;
 
-/// The key of a real-time thread that arrived as number `arrival`.
-pub(crate) const fn rt_key(priority: u8, arrival: u64) -> u64 {
-    ((99 - if priority > 99 { 99 } else { priority }) as u64) << 48 | (arrival & ((1 << 48) - 1))
+/// The key of a real-time thread with this place among those of its priority.
+pub(crate) const fn rt_key(priority: u8, place: u64) -> u64 {
+    ((99 - if priority > 99 { 99 } else { priority }) as u64) << 48 | (place & ((1 << 48) - 1))
 }
+
+/// A place with as much room before it as behind it.
+pub(crate) const RT_MIDDLE: u64 = 1 << 47;
 
 /// The share of a nice value (-20..=19): each step is a factor of 1.25, so that one step is about 10 % of a CPU between two.
 pub const fn weight(nice: i8) -> u64 {

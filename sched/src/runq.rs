@@ -36,8 +36,9 @@ pub(crate) struct RunQueue {
     pub running_since: u64,
     /// Nanoseconds for which a fair `current` is not challenged by others of its kind.
     protected: u64,
-    /// Counts arrivals of real-time threads.
-    arrivals: u64,
+    /// The place behind all real-time threads of a priority, and the one before them: both move outward as they are taken.
+    last: u64,
+    first: u64,
     /// Since when the rest has not had its part, and what real-time threads have run in that time.
     window_since: u64,
     realtime_ran: u64,
@@ -53,7 +54,8 @@ impl RunQueue {
             charged_until: 0,
             running_since: 0,
             protected: 0,
-            arrivals: 0,
+            last: policy::RT_MIDDLE,
+            first: policy::RT_MIDDLE,
             window_since: 0,
             realtime_ran: 0,
         }
@@ -118,11 +120,19 @@ impl RunQueue {
             thread.weight.store(group::weight_of(thread), Relaxed);
         }
         if rank < policy::FAIR_RANK {
-            self.arrivals += 1;
-            thread.key.store(policy::rt_key(99 - rank, self.arrivals), Relaxed);
+            self.last += 1;
+            thread.key.store(policy::rt_key(99 - rank, self.last), Relaxed);
         } else {
             thread.key.store(FAIR, Relaxed);
             self.fair.join(thread, why);
+        }
+    }
+    /// Gives a real-time thread that has just joined the place before the others of its priority.
+    pub fn go_first(&mut self, thread: &Thread) {
+        let rank = thread.rank();
+        if rank < policy::FAIR_RANK {
+            self.first -= 1;
+            thread.key.store(policy::rt_key(99 - rank, self.first), Relaxed);
         }
     }
     /// Forgets a thread that is not waiting here any more; whether it is a real-time one.
@@ -240,8 +250,8 @@ impl RunQueue {
                 current.policy() == Policy::RoundRobin && now.saturating_sub(self.running_since) >= policy::RR_SLICE_NS;
             if yielding || over {
                 // Behind the others of its priority.
-                self.arrivals += 1;
-                current.key.store(policy::rt_key(99 - current.rank().min(99), self.arrivals), Relaxed);
+                self.last += 1;
+                current.key.store(policy::rt_key(99 - current.rank().min(99), self.last), Relaxed);
             }
             let running = current.key.load(Relaxed);
             return self.realtime.least().is_some_and(|first| first < running);

@@ -227,6 +227,25 @@ fn realtime_threads_go_first_and_nice_ones_get_less() {
 }
 
 #[test]
+fn who_falls_to_a_priority_comes_before_and_who_rises_to_it_behind_those_who_have_it() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let threads: Vec<_> = (0..4)
+        .map(|name| {
+            let o = order.clone();
+            let thread = spawn("test", None, Box::new(move || o.lock().push(name))).expect("memory");
+            thread.set_policy(Policy::Fifo, [10, 10, 20, 5][name], 0);
+            thread
+        })
+        .collect();
+    threads.iter().for_each(Thread::start);
+    threads[0].set_policy(Policy::Fifo, 10, 0);
+    threads[2].set_policy(Policy::Fifo, 10, 0);
+    threads[3].set_policy(Policy::Fifo, 10, 0);
+    sleep_until(now() + 5 * MS).expect("no signal");
+    assert_eq!(*order.lock(), [2, 0, 1, 3]);
+}
+
+#[test]
 fn listeners_hear_until_unsubscribed_and_outlive_the_queue() {
     struct Count(AtomicU32);
     impl Listener for Count {
