@@ -79,7 +79,8 @@ fn register_file_systems() {
     tmpfs::init();
     ninep::init();
     overlay::init();
-    procfs::init(procfs::Hooks { describe_tty: tty::jobs::describe, fill_random: random::fill });
+    let call_name = |nr| table::row(nr).map(|row| row.name);
+    procfs::init(procfs::Hooks { describe_tty: tty::jobs::describe, fill_random: random::fill, call_name });
     cgroupfs::init();
     sysfs::add_kernel_files(sysfs_files());
     sysfs::debug::add_files([lkdtm::DIRECT]);

@@ -13,6 +13,7 @@ pub mod console;
 pub mod cpu;
 pub mod debug;
 pub mod entropy;
+pub mod irq;
 pub mod log;
 pub mod mem;
 pub mod oops;

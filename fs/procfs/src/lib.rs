@@ -1,6 +1,6 @@
 //! `/proc`: processes and the state of the machine as text (proc(5)).
 //!
-//! - [`root`] is the root directory's table, [`system`] its files, [`sysctl`] the tree `/proc/sys`, [`sysvipc`] what System V IPC shows;
+//! - [`root`] is the root directory's table, [`system`] and [`interrupts`] its files, [`sysctl`] the tree `/proc/sys`, [`sysvipc`] what System V IPC shows;
 //! - [`pid`] is the directory of a process or thread, one module a group of its files;
 //! - [`mount`] makes and changes instances; [`options`] says what an instance shows, and to whom;
 //! - [`node`], [`dir`] and [`file`] are inodes, listings and open files; [`text`] builds texts.
@@ -19,6 +19,7 @@ extern crate alloc;
 pub mod dir;
 pub mod faults;
 pub mod file;
+mod interrupts;
 mod kmsg;
 mod locks;
 pub mod log;
@@ -59,6 +60,8 @@ pub struct Hooks {
     pub describe_tty: fn(&Terminal) -> Option<(u32, i32)>,
     /// Fills a buffer with random bytes.
     pub fill_random: fn(&mut [u8]),
+    /// Name of a system call.
+    pub call_name: fn(u32) -> Option<&'static str>,
 }
 
 static HOOKS: Once<Hooks> = Once::new();
@@ -78,6 +81,10 @@ pub(crate) fn fill_random(out: &mut [u8]) {
     if let Some(hooks) = HOOKS.get() {
         (hooks.fill_random)(out);
     }
+}
+
+pub(crate) fn call_name(number: u32) -> Option<&'static str> {
+    (HOOKS.get()?.call_name)(number)
 }
 
 /// The calling task; `None` for a kernel thread.

@@ -5,7 +5,7 @@ use crate::node::{self, Node, What};
 use crate::options::hide;
 use crate::pid::{self, PidDir, Subject};
 use crate::text::Text;
-use crate::{kmsg, locks, log, shown, sysctl, sysrq, system};
+use crate::{interrupts, kmsg, locks, log, shown, sysctl, sysrq, system};
 use abi::Errno;
 use alloc::format;
 use alloc::sync::Arc;
@@ -85,6 +85,7 @@ pub static ENTRIES: &[Entry] = &[
     Entry::read("diskstats", system::diskstats),
     Entry::read("execdomains", system::execdomains),
     Entry::read("filesystems", system::filesystems),
+    Entry::read("interrupts", interrupts::show),
     Entry::Opened("kmsg", 0o400, kmsg::open),
     Entry::read("loadavg", system::loadavg),
     Entry::read("locks", locks::show),

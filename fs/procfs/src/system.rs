@@ -3,6 +3,7 @@
 //! Only what the kernel really counts is shown; a line that Linux has and this kernel does not know about is left out, except
 //! in files with fixed columns, where it is 0.
 
+use crate::interrupts;
 use crate::text::Text;
 use abi::Errno;
 use alloc::format;
@@ -108,6 +109,7 @@ pub fn stat(out: &mut Text) -> Shown {
         out.str("cpu").dec(id.0.into()).ch(' ');
         cpu_line(out, [s.user_ns, s.system_ns, s.idle_ns]);
     }
+    interrupts::stat_line(out);
     let boot = sched::clock::realtime_ns().saturating_sub(boottime()) / 1_000_000_000;
     out.str("ctxt ").dec(switches).str("\nbtime ").dec(boot);
     let forks = tree::lock().forks();

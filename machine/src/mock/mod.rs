@@ -9,6 +9,7 @@ pub mod console;
 pub mod cpu;
 pub mod debug;
 pub mod entropy;
+pub mod irq;
 pub mod mem;
 pub mod panic;
 pub mod power;

@@ -61,6 +61,8 @@ pub struct Cpu {
     pub heap: UnsafeCell<super::heap::Magazines>,
     /// Zeroed page-table pages ready for use.
     pub tables: UnsafeCell<super::tables::TableCache>,
+    /// Interrupts taken.
+    pub interrupts: super::irq::Counts,
 }
 
 // SAFETY: shared fields are atomics; the rest is touched by the owning CPU only (module comment).
@@ -107,6 +109,7 @@ impl Cpu {
             gdt: UnsafeCell::new(super::gdt::Gdt::new()),
             heap: UnsafeCell::new(super::heap::Magazines::new()),
             tables: UnsafeCell::new(super::tables::TableCache::new()),
+            interrupts: super::irq::Counts::new(),
         }
     }
 

@@ -1,22 +1,54 @@
 //! Device interrupts: the I/O APICs, vectors, and the handlers.
 //!
 //! A global interrupt line gets a vector when its handler is registered; all lines go to the boot CPU. Handlers are set once and
-//! run with interrupts off.
+//! run with interrupts off. Each CPU counts what it takes by vector.
 
 use super::{cpu, paging, traps, x86};
+use crate::cpu::CpuId;
+use crate::irq::{Source, Vector, Wire};
 use crate::sync::{IrqLock, Once};
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU8, Ordering};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 type Handler = Box<dyn Fn() + Send + Sync>;
 
 const VECTORS: usize = (traps::VECTOR_DEVICE_END - traps::VECTOR_DEVICE) as usize;
-static HANDLERS: [Once<Handler>; VECTORS] = [const { Once::new() }; VECTORS];
+static DEVICES: [Once<Device>; VECTORS] = [const { Once::new() }; VECTORS];
 static NEXT: AtomicU8 = AtomicU8::new(traps::VECTOR_DEVICE);
 /// Lines that already have a vector (a second device on one line is refused).
 static CHIPS: IrqLock<Chips> = IrqLock::new(Chips { list: [None; MAX_CHIPS], overrides: [None; 16] });
 
 const MAX_CHIPS: usize = 8;
+
+/// What a vector stands for.
+struct Device {
+    handler: Handler,
+    wire: Wire,
+    name: String,
+}
+
+/// Interrupts that a CPU has taken, by vector. Only the CPU itself counts, with interrupts off.
+pub struct Counts([AtomicU64; 256 - FIRST]);
+
+/// The vectors before are exceptions.
+const FIRST: usize = 32;
+
+impl Counts {
+    pub const fn new() -> Counts {
+        Counts([const { AtomicU64::new(0) }; 256 - FIRST])
+    }
+    fn of(&self, v: u8) -> Option<&AtomicU64> {
+        self.0.get(usize::from(v).wrapping_sub(FIRST))
+    }
+    #[inline]
+    pub fn add(&self, v: u8) {
+        if let Some(count) = self.of(v) {
+            count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+}
 
 /// An I/O APIC.
 #[derive(Clone, Copy)]
@@ -83,22 +115,27 @@ pub fn add_override(isa: u8, wiring: Wiring) {
     }
 }
 
-/// A vector with its handler; `None` when all are used up.
-pub fn vector(handler: Handler) -> Option<u8> {
+/// A vector for the messages of a device; `None` when all are used up.
+pub fn message(name: String, handler: Handler) -> Option<u8> {
+    vector(Device { handler, wire: Wire::Message, name })
+}
+
+fn vector(device: Device) -> Option<u8> {
     let v = NEXT.fetch_update(Ordering::AcqRel, Ordering::Acquire, |v| (v < traps::VECTOR_DEVICE_END).then_some(v + 1));
     let v = v.ok()?;
-    HANDLERS.get((v - traps::VECTOR_DEVICE) as usize)?.set(handler).ok()?;
+    DEVICES.get((v - traps::VECTOR_DEVICE) as usize)?.set(device).ok()?;
     Some(v)
 }
 
-/// Connects a global line to a handler. False when there is no such line or no vector left.
-pub fn register(wiring: Wiring, handler: Handler) -> bool {
+/// Connects a global line to the handler of a device. False when there is no such line or no vector left.
+pub fn register(wiring: Wiring, name: String, handler: Handler) -> bool {
     let chip = {
         let chips = CHIPS.lock();
         chips.list.iter().flatten().find(|c| wiring.gsi.wrapping_sub(c.base) < c.lines).copied()
     };
     let Some(chip) = chip else { return false };
-    let Some(v) = vector(handler) else { return false };
+    let wire = Wire::Line { number: wiring.gsi, level: wiring.level };
+    let Some(v) = vector(Device { handler, wire, name }) else { return false };
     let low = u32::from(v) | u32::from(wiring.low) << 13 | u32::from(wiring.level) << 15;
     let target = cpu::boot_cpu().apic_id.load(Ordering::Acquire);
     let row = 0x10 + 2 * (wiring.gsi - chip.base);
@@ -110,15 +147,45 @@ pub fn register(wiring: Wiring, handler: Handler) -> bool {
 }
 
 /// Connects an ISA interrupt: edge triggered and active high unless the tables say otherwise.
-pub fn register_legacy(isa: u32, handler: Handler) -> bool {
+pub fn register_legacy(isa: u32, name: &str, handler: Handler) -> bool {
     let listed = CHIPS.lock().overrides.get(isa as usize).copied().flatten();
-    register(listed.unwrap_or(Wiring { gsi: isa, low: false, level: false }), handler)
+    register(listed.unwrap_or(Wiring { gsi: isa, low: false, level: false }), String::from(name), handler)
 }
 
 /// Runs the handler of a vector.
 pub fn dispatch(v: u8) {
-    let slot = v.checked_sub(traps::VECTOR_DEVICE).and_then(|i| HANDLERS.get(i as usize));
-    if let Some(handler) = slot.and_then(Once::get) {
-        handler();
+    let slot = v.checked_sub(traps::VECTOR_DEVICE).and_then(|i| DEVICES.get(i as usize));
+    if let Some(device) = slot.and_then(Once::get) {
+        (device.handler)();
     }
+}
+
+/// Messages are numbered behind all lines.
+fn lines() -> u32 {
+    CHIPS.lock().list.iter().flatten().map(|chip| chip.base.saturating_add(chip.lines)).max().unwrap_or(0)
+}
+
+pub fn sources() -> Vec<(Vector, Source)> {
+    let lines = lines();
+    let mut all = Vec::new();
+    for (v, device) in (traps::VECTOR_DEVICE..).zip(DEVICES.iter().map_while(Once::get)) {
+        let number = match device.wire {
+            Wire::Line { number, .. } => number,
+            Wire::Message => lines.saturating_add(u32::from(v - traps::VECTOR_DEVICE)),
+        };
+        all.push((Vector(v), Source::Device { number, wire: device.wire, name: device.name.clone() }));
+    }
+    all.sort_by_key(|(_, source)| if let Source::Device { number, .. } = source { *number } else { u32::MAX });
+    all.extend([
+        (Vector(traps::VECTOR_TIMER), Source::Timer),
+        (Vector(traps::VECTOR_SPURIOUS), Source::Spurious),
+        (Vector(traps::VECTOR_KICK), Source::Kick),
+        (Vector(traps::VECTOR_TLB), Source::Tlb),
+    ]);
+    all
+}
+
+pub fn count(vector: u8, on: CpuId) -> u64 {
+    let cpu = cpu::of(on.0 as usize);
+    cpu.and_then(|cpu| cpu.interrupts.of(vector)).map_or(0, |count| count.load(Ordering::Relaxed))
 }

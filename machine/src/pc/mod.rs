@@ -19,7 +19,7 @@ mod features;
 mod fpu;
 mod gdt;
 mod heap;
-mod irq;
+pub mod irq;
 mod mapping;
 pub mod mem;
 mod memfns;

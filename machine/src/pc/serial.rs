@@ -77,7 +77,7 @@ pub fn set_input(f: fn(u8)) {
     if !PRESENT.load(Ordering::Acquire) || INPUT.set(f).is_err() {
         return;
     }
-    irq::register_legacy(GSI, alloc::boxed::Box::new(receive));
+    irq::register_legacy(GSI, "ttyS0", alloc::boxed::Box::new(receive));
     // SAFETY: as in `init`.
     unsafe { x86::outb(INTERRUPTS, 1) };
     receive();

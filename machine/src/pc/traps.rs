@@ -217,6 +217,7 @@ pub fn load() {
 
 /// Handles an interrupt vector (32 and up). Interrupts are off.
 pub fn interrupt(vector: u8) {
+    cpu::current().interrupts.add(vector);
     match vector {
         VECTOR_TIMER => {
             apic::eoi();

@@ -55,14 +55,20 @@ pub enum VirtioError {
 
 /// A device that a driver has taken.
 pub struct VirtioDevice {
+    /// Its place among all that were found.
+    number: u32,
     transport: Arc<dyn Transport>,
     features: u64,
 }
 
-static FOUND: Once<IrqLock<Vec<Arc<dyn Transport>>>> = Once::new();
+/// A device with its place among all.
+type Numbered = (u32, Arc<dyn Transport>);
 
-fn found() -> &'static IrqLock<Vec<Arc<dyn Transport>>> {
-    FOUND.get_or_init(|| IrqLock::new(imp::virtio::find()))
+/// Devices that nobody has taken.
+static FOUND: Once<IrqLock<Vec<Numbered>>> = Once::new();
+
+fn found() -> &'static IrqLock<Vec<Numbered>> {
+    FOUND.get_or_init(|| IrqLock::new((0..).zip(imp::virtio::find()).collect()))
 }
 
 /// Takes the first device of this type that nobody has taken.
@@ -73,14 +79,14 @@ pub fn take(id: u32) -> Option<VirtioDevice> {
 /// Takes the first device of this type whose configuration `wanted` likes (several 9P shares differ by their tag).
 pub fn take_if(id: u32, wanted: impl Fn(&VirtioDevice) -> bool) -> Option<VirtioDevice> {
     let mut list = found().lock();
-    let at =
-        list.iter().position(|t| t.device_id() == id && wanted(&VirtioDevice { transport: t.clone(), features: 0 }))?;
-    Some(VirtioDevice { transport: list.remove(at), features: 0 })
+    let device = |(number, transport)| VirtioDevice { number, transport, features: 0 };
+    let at = list.iter().position(|entry| entry.1.device_id() == id && wanted(&device(entry.clone())))?;
+    Some(device(list.remove(at)))
 }
 
 /// Types of the devices not taken yet, in the order found.
 pub fn untaken() -> Vec<u32> {
-    found().lock().iter().map(|t| t.device_id()).collect()
+    found().lock().iter().map(|(_, t)| t.device_id()).collect()
 }
 
 impl VirtioDevice {
@@ -127,7 +133,8 @@ impl VirtioDevice {
 
     /// Calls `handler` with interrupts off when the device has used buffers or changed its configuration. Once a device.
     pub fn set_handler(&self, handler: Box<dyn Fn() + Send + Sync>) -> Result<(), VirtioError> {
-        if self.transport.connect(handler) { Ok(()) } else { Err(VirtioError::Interrupt) }
+        let name = alloc::format!("virtio{}", self.number);
+        if self.transport.connect(name, handler) { Ok(()) } else { Err(VirtioError::Interrupt) }
     }
 
     /// Lets the device run.

@@ -265,6 +265,7 @@ mod tests {
     use crate::sync::SpinLock;
     use crate::virtio::transport::Status;
     use alloc::boxed::Box;
+    use alloc::string::String;
 
     /// A device with one queue that the test plays.
     #[derive(Default)]
@@ -303,7 +304,7 @@ mod tests {
         fn config_generation(&self) -> u32 {
             0
         }
-        fn connect(&self, _handler: Box<dyn Fn() + Send + Sync>) -> bool {
+        fn connect(&self, _name: String, _handler: Box<dyn Fn() + Send + Sync>) -> bool {
             true
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::addr::PhysAddr;
 use alloc::boxed::Box;
+use alloc::string::String;
 
 /// Device status bits.
 pub struct Status;
@@ -51,6 +52,6 @@ pub trait Transport: Send + Sync {
     fn read_config(&self, off: usize, buf: &mut [u8]);
     /// Changes whenever the configuration does.
     fn config_generation(&self) -> u32;
-    /// Connects the interrupt; false if there is none.
-    fn connect(&self, handler: Box<dyn Fn() + Send + Sync>) -> bool;
+    /// Connects the interrupt of the device of this name; false if there is none.
+    fn connect(&self, name: String, handler: Box<dyn Fn() + Send + Sync>) -> bool;
 }

@@ -58,9 +58,14 @@ pub fn personality(subject: &Subject, _: &File, out: &mut Text) -> Shown {
     Ok(())
 }
 
-/// `wchan`: the places where threads sleep have no names here.
-pub fn wchan(_: &Subject, _: &File, out: &mut Text) -> Shown {
-    out.ch('0');
+/// `wchan`: the system call in which the thread sleeps, 0 if it does not or the reader may not look into it. (Linux names the function.)
+pub fn wchan(subject: &Subject, f: &File, out: &mut Text) -> Shown {
+    let task = subject.task()?;
+    let of_a_program = !task.process().is_kernel() && !task.is_worker();
+    let asleep = task.thread().filter(|thread| of_a_program && matches!(thread.state_char(), 'S' | 'D'));
+    let number = asleep.and_then(|thread| thread.user_regs()).and_then(|regs| u32::try_from(regs.orig_rax as i32).ok());
+    let name = number.filter(|_| subject.may_trace(f.cred()).is_ok()).and_then(crate::call_name);
+    out.str(name.unwrap_or("0"));
     Ok(())
 }
 

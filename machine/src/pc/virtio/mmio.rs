@@ -5,6 +5,7 @@ use super::super::{paging, x86};
 use crate::sync::IrqLock;
 use crate::virtio::transport::{Rings, Transport};
 use alloc::boxed::Box;
+use alloc::string::String;
 
 const MAGIC: u64 = 0x00;
 const VERSION: u64 = 0x04;
@@ -134,10 +135,11 @@ impl Transport for Mmio {
     fn config_generation(&self) -> u32 {
         self.regs.read(GENERATION)
     }
-    fn connect(&self, handler: Box<dyn Fn() + Send + Sync>) -> bool {
+    fn connect(&self, name: String, handler: Box<dyn Fn() + Send + Sync>) -> bool {
         let regs = self.regs;
         irq::register(
             Wiring { gsi: self.gsi, low: false, level: false },
+            name,
             Box::new(move || {
                 let status = regs.read(INTERRUPT_STATUS);
                 if status != 0 {

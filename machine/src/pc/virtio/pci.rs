@@ -4,6 +4,7 @@ use super::super::{acpi, cpu, irq, paging};
 use crate::sync::IrqLock;
 use crate::virtio::transport::{Rings, Transport};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -234,14 +235,17 @@ impl Transport for Pci {
     fn config_generation(&self) -> u32 {
         u32::from(self.common.r8(common::GENERATION))
     }
-    fn connect(&self, handler: Box<dyn Fn() + Send + Sync>) -> bool {
+    fn connect(&self, name: String, handler: Box<dyn Fn() + Send + Sync>) -> bool {
         let Some((config, cap, table)) = self.msix else { return false };
         let isr = self.isr;
-        let Some(vector) = irq::vector(Box::new(move || {
-            // With MSI-X the ISR is not needed; reading it clears what a transitional device may have set.
-            isr.r8(0);
-            handler();
-        })) else {
+        let Some(vector) = irq::message(
+            name,
+            Box::new(move || {
+                // With MSI-X the ISR is not needed; reading it clears what a transitional device may have set.
+                isr.r8(0);
+                handler();
+            }),
+        ) else {
             return false;
         };
         let target = u64::from(cpu::boot_cpu().apic_id.load(Ordering::Acquire) & 0xff);
