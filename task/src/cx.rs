@@ -174,7 +174,7 @@ impl Cx {
         if !core::mem::take(&mut self.too_many_tasks) {
             return Ok(());
         }
-        self.too_many_tasks = self.task.user().over_limit(self.process().limits.soft(Resource::Nproc), 0);
+        self.too_many_tasks = self.task.user().over_limit(self.process().limits.soft(Resource::Nproc));
         if self.too_many_tasks { Err(Errno::EAGAIN) } else { Ok(()) }
     }
     /// Credentials in a new user namespace below the caller's (clone(2), unshare(2)).
@@ -203,7 +203,7 @@ impl Cx {
         }
         if old.uid != cred.uid {
             let limit = self.process().limits.soft(Resource::Nproc);
-            self.too_many_tasks = cred.uid != 0 && UserCounts::of(&cred).over_limit(limit, 0);
+            self.too_many_tasks = cred.uid != 0 && UserCounts::of(&cred).over_limit(limit);
         }
         self.task.change_cred(&cred);
         self.handles.cred = cred;

@@ -10,7 +10,7 @@ use crate::pid::Pid;
 use crate::process::{Parts, Process};
 use crate::task::{Handles, Task};
 use crate::trace::{link, report};
-use crate::users::UserCounts;
+use crate::users::{Place, UserCounts};
 use crate::{futex, pidfd, rseq, run, seccomp, tree, work};
 use abi::Errno;
 use abi::fcntl::OpenFlags;
@@ -25,6 +25,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use machine::VirtAddr;
 use machine::user::UserCtx;
 use sched::Completion;
+use vfs::Cred;
 use vfs::cred::Cap;
 use vfs::ns::Namespace;
 use zerocopy::IntoBytes;
@@ -91,14 +92,15 @@ pub fn clone(cx: &mut Cx, req: &Request) -> Result<i32, Errno> {
     if cx.task.work.has(work::SIGNAL | work::FREEZE) {
         return Err(Errno::ERESTARTNOINTR);
     }
-    let user = cx.task.user();
-    check_count(cx, &user)?;
-    let handles = child_handles(cx, req.flags)?;
+    let cred = child_cred(cx, req.flags)?;
+    let user = if req.flags.contains(CloneFlags::NEWUSER) { UserCounts::of(&cred) } else { cx.task.user() };
+    let place = place(cx, user)?;
+    let handles = child_handles(cx, req.flags, cred)?;
     let ns = &handles.ns.pid_for_children;
     check_wanted(cx, ns, &req.set_tid)?;
     let number = tree::lock().allocate(ns, &req.set_tid)?;
     let event = traced_event(cx, req);
-    let made = room_for(cx, req).and_then(|room| build(cx, req, &number, user, handles, room, event));
+    let made = room_for(cx, req).and_then(|room| build(cx, req, &number, place, handles, room, event));
     tree::lock().settle(number.global());
     let (task, vfork) = made?;
     if let Some(thread) = task.thread() {
@@ -175,15 +177,21 @@ fn traced_event(cx: &Cx, req: &Request) -> Option<Event> {
     report::wants(cx, event).then_some(event)
 }
 
-pub(crate) fn check_count(cx: &mut Cx, user: &UserCounts) -> Result<(), Errno> {
-    cx.too_many_tasks = false;
+/// A place for one thread more of this user; EAGAIN when he has as many as he may, or the machine has.
+pub(crate) fn place(cx: &mut Cx, user: Arc<UserCounts>) -> Result<Place, Errno> {
+    let place = Place::take(user);
+    let user = place.user();
     let limit = cx.process().limits.soft(Resource::Nproc);
     let cred = cx.cred();
-    let privileged = user.uid() == 0 || cred.capable(Cap::SysResource) || cred.capable(Cap::SysAdmin);
-    if (user.over_limit(limit, 1) && !privileged) || tree::lock().task_count() >= max_tasks() {
+    let privileged = || user.uid() == 0 || cred.capable(Cap::SysResource) || cred.capable(Cap::SysAdmin);
+    if user.over_limit(limit) && !privileged() {
         return Err(Errno::EAGAIN);
     }
-    Ok(())
+    cx.too_many_tasks = false;
+    if tree::lock().task_count() >= max_tasks() {
+        return Err(Errno::EAGAIN);
+    }
+    Ok(place)
 }
 
 /// The most threads the machine's memory bears (`kernel.threads-max`).
@@ -199,7 +207,7 @@ fn build(
     cx: &mut Cx,
     req: &Request,
     number: &Pid,
-    user: Arc<UserCounts>,
+    place: Place,
     handles: Handles,
     room: Reservation,
     event: Option<Event>,
@@ -209,8 +217,7 @@ fn build(
     let parent = cx.process().clone();
     let process = if f.contains(F::THREAD) { parent.clone() } else { Arc::new(child_process(cx, req, number)) };
     let comm = cx.task.comm();
-    let user = if f.contains(F::NEWUSER) { UserCounts::of(&handles.cred) } else { user };
-    let task = Arc::new(Task::new(number, process.clone(), handles.clone(), comm, user, room.group().clone()));
+    let task = Arc::new(Task::new(number, process.clone(), handles.clone(), comm, place, room.group().clone()));
     task.blocked.store(cx.task.blocked().0, Relaxed);
     task.personality.store(cx.task.personality.load(Relaxed), Relaxed);
     task.timer_slack_ns.store(cx.task.timer_slack_ns.load(Relaxed), Relaxed);
@@ -282,11 +289,15 @@ fn tell_parent(cx: &Cx, req: &Request, tid: i32, task: &Arc<Task>) -> Result<Opt
     Ok(pidfd)
 }
 
-fn child_handles(cx: &Cx, f: CloneFlags) -> Result<Handles, Errno> {
+fn child_cred(cx: &Cx, f: CloneFlags) -> Result<Arc<Cred>, Errno> {
     let mut cred = if f.contains(CloneFlags::NEWUSER) { cx.child_user_ns()? } else { cx.cred().clone() };
     if f.contains(CloneFlags::NNP) && !cred.no_new_privs {
         Arc::make_mut(&mut cred).no_new_privs = true;
     }
+    Ok(cred)
+}
+
+fn child_handles(cx: &Cx, f: CloneFlags, cred: Arc<Cred>) -> Result<Handles, Errno> {
     let fs = if f.contains(CloneFlags::FS) { cx.fs().clone() } else { cx.fs().fork() };
     let ns = change::for_child(cx, f, &cred, &fs)?;
     let mm = if f.contains(CloneFlags::VM) {

@@ -7,7 +7,7 @@ use crate::ns::{NsProxy, PidNamespace};
 use crate::process::{Parts, Process};
 use crate::signal::hand::SigHand;
 use crate::task::{Handles, Task};
-use crate::users::UserCounts;
+use crate::users::{Place, UserCounts};
 use crate::{Cx, cgroup, fork, run, tree};
 use abi::Errno;
 use alloc::boxed::Box;
@@ -44,7 +44,7 @@ pub(crate) fn spawn_bare(
 ) -> Result<Arc<Process>, Errno> {
     let cred = Cred::root();
     cred.user_ns.set_max_made(fork::max_tasks() as u32 / 2)?;
-    let user = UserCounts::of(&cred);
+    let place = Place::take(UserCounts::of(&cred));
     let handles = Handles { mm: Mm::new()?, files: FdTable::new(), fs, cred, ns: NsProxy::first().clone() };
     let regs = UserCtx::new().map_err(|_| Errno::ENOMEM)?;
     let (group, pid) = {
@@ -65,7 +65,7 @@ pub(crate) fn spawn_bare(
         auxv: Arc::new([]),
     }));
     let task =
-        Arc::new(Task::new(&pid, process.clone(), handles.clone(), exec::boot_comm(), user, cgroup::root().clone()));
+        Arc::new(Task::new(&pid, process.clone(), handles.clone(), exec::boot_comm(), place, cgroup::root().clone()));
     let cx = Cx::new(task.clone(), regs, handles);
     let spawned = sched::spawn(name, Some(task.clone()), Box::new(move || body(cx)));
     let mut tree = tree::lock();

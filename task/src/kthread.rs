@@ -10,7 +10,7 @@ use crate::process::{Parts, Process};
 use crate::signal::hand::SigHand;
 use crate::task::{Handles, Task};
 use crate::tree::{self, Group};
-use crate::users::UserCounts;
+use crate::users::{Place, UserCounts};
 use crate::{cgroup, fork};
 use abi::Errno;
 use abi::signal::Signal;
@@ -87,8 +87,8 @@ fn enter(common: &Common, number: &crate::pid::Pid, thread: &Arc<Thread>, parent
         auxv: Arc::new([]),
     }));
     process.kernel.store(true, Relaxed);
-    let (handles, user, group) = (common.handles.clone(), common.user.clone(), cgroup::root().clone());
-    let task = Arc::new(Task::new(number, process.clone(), handles, thread.name(), user, group));
+    let (handles, place, group) = (common.handles.clone(), Place::take(common.user.clone()), cgroup::root().clone());
+    let task = Arc::new(Task::new(number, process.clone(), handles, thread.name(), place, group));
     task.set_thread(thread);
     process.sig().add_thread(&task);
     let mut tree = tree::lock();

@@ -4,7 +4,7 @@ use crate::cgroup::{Cgroup, Seat};
 use crate::ns::{NsProxy, PidNamespace};
 use crate::pid::Pid;
 use crate::process::Process;
-use crate::users::UserCounts;
+use crate::users::{Place, UserCounts};
 use crate::work::{self, Work};
 use abi::signal::SigSet;
 use alloc::boxed::Box;
@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     handles: Option<Handles>,
     /// Credentials outlive the other handles (a zombie still has an owner).
     cred: Arc<Cred>,
-    user: Arc<UserCounts>,
+    place: Place,
     comm: Comm,
     /// Waiter of a vfork, told when this thread leaves the borrowed address space.
     vfork: Option<Arc<Completion>>,
@@ -124,10 +124,9 @@ impl Task {
         process: Arc<Process>,
         handles: Handles,
         comm: Comm,
-        user: Arc<UserCounts>,
+        place: Place,
         group: Arc<Cgroup>,
     ) -> Task {
-        user.add_task();
         Task {
             work: Work::new(),
             entry: Work::new(),
@@ -143,7 +142,7 @@ impl Task {
                 number: number.clone(),
                 cred: handles.cred.clone(),
                 handles: Some(handles),
-                user,
+                place,
                 comm,
                 vfork: None,
                 notes: Vec::new(),
@@ -275,7 +274,7 @@ impl Task {
     }
     /// The counts its resources are charged to.
     pub fn user(&self) -> Arc<UserCounts> {
-        self.shared.lock().user.clone()
+        self.shared.lock().place.user().clone()
     }
     /// Its name.
     pub fn comm(&self) -> Comm {
@@ -296,20 +295,20 @@ impl Task {
     }
     /// Installs credentials; a change of the real user moves the thread's count.
     pub(crate) fn change_cred(&self, cred: &Arc<Cred>) {
-        let moved = (!self.user().are_of(cred)).then(|| UserCounts::of(cred));
-        if let Some(to) = &moved {
-            to.add_task();
-        }
+        let moved = (!self.user().are_of(cred)).then(|| Place::take(UserCounts::of(cred)));
         let mut shared = self.shared.lock();
         shared.cred = cred.clone();
         if let Some(h) = shared.handles.as_mut() {
             h.cred = cred.clone();
         }
-        let old = moved.map(|to| core::mem::replace(&mut shared.user, to));
+        let old = moved.map(|to| core::mem::replace(&mut shared.place, to));
         drop(shared);
-        if let Some(old) = old {
-            old.remove_task();
-        }
+        drop(old);
+    }
+    /// It is reaped: what it counted for in its group and for its user is free.
+    pub(crate) fn release(&self) {
+        crate::cgroup::member::release(self);
+        self.shared.lock().place.give_back();
     }
     pub(crate) fn set_vfork(&self, waiter: Arc<Completion>) {
         self.shared.lock().vfork = Some(waiter);
@@ -350,12 +349,6 @@ impl Task {
         let counter = if major { with_io } else { minor };
         // Only the thread itself writes: no locked instruction is needed.
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.shared.get_mut().user.remove_task();
     }
 }
 

@@ -3,7 +3,6 @@
 //! One lock guards the shape of the tree: who is whose child, which group a process is in, which number names what. It is
 //! taken for short moments and never in interrupts.
 
-use crate::cgroup;
 use crate::ns::PidNamespace;
 use crate::ns::pid::next_free;
 use crate::pid::{Deeper, Pid};
@@ -196,7 +195,7 @@ impl Tree {
         task.set_number(leader);
         let old = self.entries.entry(leader.global()).or_default().task.replace(task.clone());
         if let Some(old) = &old {
-            cgroup::member::release(old);
+            old.release();
         }
         old
     }
@@ -206,7 +205,7 @@ impl Tree {
         let mut out = None;
         self.update(tid, |e| out = e.task.take());
         if let Some(task) = &out {
-            cgroup::member::release(task);
+            task.release();
         }
         out
     }

@@ -65,11 +65,11 @@ impl UserCounts {
     pub fn are_of(&self, cred: &Cred) -> bool {
         self.uid == cred.uid && Arc::ptr_eq(&self.ns, &cred.user_ns)
     }
-    /// With `more` threads there would be more than `limit`, or than a namespace on the way up may have.
-    pub fn over_limit(&self, limit: u64, more: u32) -> bool {
+    /// There are more threads than `limit`, or than a namespace on the way up may have.
+    pub fn over_limit(&self, limit: u64) -> bool {
         let (mut at, mut limit) = (self, limit);
         loop {
-            if u64::from(at.tasks()) + u64::from(more) > limit {
+            if u64::from(at.tasks()) > limit {
                 return true;
             }
             let Some(up) = &at.above else { return false };
@@ -92,14 +92,6 @@ impl UserCounts {
     pub fn signals(&self) -> u32 {
         self.signals.load(Ordering::Relaxed)
     }
-    /// A thread more.
-    pub fn add_task(&self) {
-        self.each(|n| n.fetch_add(1, Ordering::Relaxed));
-    }
-    /// A thread less.
-    pub fn remove_task(&self) {
-        self.each(|n| n.fetch_sub(1, Ordering::Relaxed));
-    }
     /// Counts one more queued signal unless there are `limit` already.
     pub fn try_add_signal(&self, limit: u64) -> bool {
         let n = self.signals.fetch_add(1, Ordering::Relaxed);
@@ -111,5 +103,36 @@ impl UserCounts {
     /// A queued signal less.
     pub fn remove_signal(&self) {
         self.signals.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A thread's place among those of its user. It is taken before the thread is made, so that two that fork at once cannot both
+/// have the last one, and is free when the thread is reaped, however long others still hold on to what is left of it.
+pub struct Place {
+    user: Arc<UserCounts>,
+    taken: bool,
+}
+
+impl Place {
+    /// One thread more of this user.
+    pub fn take(user: Arc<UserCounts>) -> Place {
+        user.each(|n| n.fetch_add(1, Ordering::Relaxed));
+        Place { user, taken: true }
+    }
+    /// Whose it is, or was.
+    pub fn user(&self) -> &Arc<UserCounts> {
+        &self.user
+    }
+    /// One thread less, if it was not given back before.
+    pub fn give_back(&mut self) {
+        if core::mem::take(&mut self.taken) {
+            self.user.each(|n| n.fetch_sub(1, Ordering::Relaxed));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }

@@ -125,15 +125,14 @@ impl Worker {
 
 /// Makes a thread of the calling process, named `name`, that does `body`; EAGAIN at the limits that hold for threads.
 pub fn spawn(cx: &mut Cx, name: &str, body: Body) -> Result<Arc<Control>, Errno> {
-    let user = cx.task.user();
-    fork::check_count(cx, &user)?;
+    let place = fork::place(cx, cx.task.user())?;
     let room = Reservation::new(&cx.task, None)?;
     let regs = UserCtx::new().map_err(|_| Errno::ENOMEM)?;
     let number = tree::lock().allocate(cx.task.pid_ns(), &[])?;
     let process = cx.process().clone();
     let handles = cx.handles().clone();
     let group = room.group().clone();
-    let task = Task::new(&number, process.clone(), handles.clone(), comm_of(name.as_bytes()), user, group);
+    let task = Task::new(&number, process.clone(), handles.clone(), comm_of(name.as_bytes()), place, group);
     let task = Arc::new(task.into_worker());
     task.personality.store(cx.task.personality.load(Relaxed), Relaxed);
     task.timer_slack_ns.store(cx.task.timer_slack_ns.load(Relaxed), Relaxed);

@@ -18,6 +18,9 @@ pub const TESTS: &[Test] = &[
     ("signals_flood_to_the_limit_and_none_is_lost", || program(&["--smp", "1"], &["signal-storm"], "survived")),
     ("signals_flood_to_the_limit_on_two_processors", || program(&["--smp", "2"], &["signal-storm"], "survived")),
     ("signals_flood_to_the_limit_on_four_processors", || program(&["--smp", "4"], &["signal-storm"], "survived")),
+    ("forks_meet_their_limit_at_the_same_number", || program(&["--smp", "1"], &["fork-storm"], "survived")),
+    ("forks_meet_their_limit_on_two_processors", || program(&["--smp", "2"], &["fork-storm"], "survived")),
+    ("forks_meet_their_limit_on_four_processors", || program(&["--smp", "4"], &["fork-storm"], "survived")),
     ("timers_of_idle_processors_fire_in_time", || program(&["--smp", "4"], &["idle-timers"], "ok")),
     ("interrupted_restartable_sequences_start_again", || program(&["--smp", "2"], &["sections", "2"], "ok")),
     ("a_fork_bomb_within_its_limit_is_survived", || {

@@ -3,6 +3,8 @@
 //!
 //! They make raw system calls with arguments no library would pass on, hence the `unsafe`.
 
+pub mod storm;
+
 /// A small deterministic random-number generator (xorshift64*), so that a failure can be repeated from its seed.
 pub struct Rng(u64);
 

@@ -1,20 +1,15 @@
-//! `signal-storm`: several senders flood a receiver up to its limit of queued signals. It runs once to warm the kernel's caches and then
-//! again, after which the kernel must have as many objects as before (/proc/slabinfo); then `survived` is printed.
+//! `signal-storm`: several senders flood a receiver up to its limit of queued signals. Prints `survived`.
 
+use ochre_guest::storm::{become_user, child, reap, shared_page, survive, until};
 use ochre_guest::{now_ms, raw_call, sleep_ms};
-use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-/// An ordinary user: root is not held by the limits.
-const USER: u32 = 12345;
 /// How many signals may be queued.
 const QUEUE: u64 = 100;
 const SENDERS: u64 = 4;
 /// Milliseconds after which every process of a storm ends by itself, should nobody end it.
 const LONGEST: u64 = 60_000;
-/// How many free objects of a kind may wait in the cache of a processor.
-const CACHED: i64 = 64;
 
 const NR_RT_SIGQUEUEINFO: u32 = 129;
 
@@ -29,73 +24,7 @@ struct Shared {
 }
 
 fn main() {
-    signals();
-    let before = objects();
-    signals();
-    signals();
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as i64);
-    let deadline = now_ms() + 5000;
-    loop {
-        let grown: Vec<_> = objects()
-            .into_iter()
-            .map(|(kind, n)| (n - before.get(&kind).copied().unwrap_or_default(), kind))
-            .filter(|(more, _)| *more > CACHED * processors)
-            .collect();
-        if grown.is_empty() {
-            break;
-        }
-        // What is freed late, behind readers, gets its time.
-        assert!(now_ms() < deadline, "objects stay: {grown:?}");
-        sleep_ms(100);
-    }
-    println!("survived");
-}
-
-/// Objects in use by kind; nothing on a system that does not tell.
-fn objects() -> BTreeMap<String, i64> {
-    let text = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
-    let row = |line: &str| {
-        let mut words = line.split_whitespace();
-        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-    };
-    text.lines().filter_map(row).collect()
-}
-
-fn shared() -> &'static Shared {
-    // SAFETY: a fresh zeroed shared mapping, never unmapped; all-zero atomics are valid.
-    unsafe {
-        let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        let p = libc::mmap(std::ptr::null_mut(), 4096, rights, flags, -1, 0);
-        assert_ne!(p, libc::MAP_FAILED, "no shared page");
-        &*(p as *const Shared)
-    }
-}
-
-fn child(body: impl FnOnce()) -> i32 {
-    // SAFETY: the child only makes calls and ends without going back.
-    match unsafe { libc::fork() } {
-        0 => {
-            body();
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(0) }
-        }
-        pid => pid,
-    }
-}
-
-fn reap(pid: i32) {
-    let mut status = 0;
-    // SAFETY: our own child; `status` lives.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    assert_eq!(status, 0, "a process of the storm failed");
-}
-
-fn become_user(resource: libc::__rlimit_resource_t, limit: u64) {
-    // SAFETY: plain calls with valid arguments.
-    unsafe {
-        assert_eq!(libc::setrlimit(resource, &libc::rlimit { rlim_cur: limit, rlim_max: limit }), 0);
-        assert_eq!(libc::setresuid(USER, USER, USER), 0, "setresuid");
-    }
+    survive(signals);
 }
 
 /// Queues one signal with a value; false when the queue is full.
@@ -112,7 +41,8 @@ fn queue(to: i32, signal: i32, value: u64) -> bool {
 
 /// Several senders flood a receiver: each real-time signal that was accepted arrives once, those beyond the limit are refused.
 fn signals() {
-    let shared = shared();
+    // SAFETY: all-zero atomics are valid and fit a page.
+    let shared: &'static Shared = unsafe { shared_page() };
     let receiver = child(|| {
         become_user(libc::RLIMIT_SIGPENDING, QUEUE);
         receive(shared);
@@ -204,13 +134,5 @@ fn receive(shared: &'static Shared) {
             libc::sigprocmask(libc::SIG_UNBLOCK, &first, std::ptr::null_mut());
             libc::sigprocmask(libc::SIG_BLOCK, &first, std::ptr::null_mut());
         }
-    }
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = now_ms() + 30_000;
-    while !done() {
-        assert!(now_ms() < deadline, "never: {what}");
-        sleep_ms(5);
     }
 }
