@@ -17,7 +17,7 @@ fn world() -> World {
     static REGISTERED: Once<()> = Once::new();
     REGISTERED.get_or_init(crate::init);
     let w = World::new();
-    for dir in ["/low", "/low/dir", "/low/dir/sub", "/low2", "/low2/dir", "/up", "/work", "/m"] {
+    for dir in ["/low", "/low/dir", "/low/dir/sub", "/low2", "/low2/dir", "/up", "/scratch", "/m"] {
         w.mkdir(dir).unwrap();
     }
     for (path, text) in [
@@ -31,7 +31,7 @@ fn world() -> World {
     ] {
         w.write(path, text.as_bytes()).unwrap();
     }
-    w.mount("overlay", "/m", "lowerdir=/low:/low2,upperdir=/up,workdir=/work").unwrap();
+    w.mount("overlay", "/m", "lowerdir=/low:/low2,upperdir=/up,workdir=/scratch").unwrap();
     w
 }
 
@@ -82,7 +82,7 @@ fn writing_copies_up_and_leaves_the_lower_file_alone() {
     let after = w.lstat("/m/dir/sub/deep").unwrap();
     assert_eq!((before.ino, before.dev, before.mode), (after.ino, after.dev, after.mode));
     assert_eq!(w.lstat("/m/dir/sub").unwrap().mtime, mtime);
-    assert_eq!(list(&w, "/work/work"), "");
+    assert_eq!(list(&w, "/scratch/work"), "");
 }
 
 #[test]
