@@ -8,8 +8,11 @@ use std::sync::OnceLock;
 
 /// The tests.
 pub const TESTS: &[Test] = &[
-    ("random_calls_do_not_hurt", || fuzz("1")),
-    ("random_calls_do_not_hurt_two_processors", || fuzz("2")),
+    ("random_calls_do_not_hurt", || fuzz(&["--smp", "1"], &[], "1")),
+    ("random_calls_do_not_hurt_two_processors", || fuzz(&["--smp", "2"], &[], "1")),
+    ("random_calls_by_the_root_of_namespaces_do_not_hurt", || {
+        fuzz(&["--smp", "2", "--mem", "64M"], &["unshare", "-Urpf", "--mount-proc"], "2")
+    }),
     ("threads_hold_a_hundred_times", || program(&["--smp", "2"], &["threads", "100"], "ok 100")),
     ("threads_come_and_go_under_tracers", || program(&["--smp", "4"], &["trace-storm", "5"], "survived")),
     ("listeners_answer_threads_that_die", || program(&["--smp", "4"], &["notify-storm", "12"], "survived")),
@@ -52,11 +55,11 @@ fn build() -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(describe(&output)) }
 }
 
-fn fuzz(smp: &str) -> Result<(), String> {
-    let calls = setting().fuzz_calls.to_string();
-    let command = [path("fuzz-calls")?, "1".to_owned(), calls];
-    let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let output = run(&["--smp", smp, "--timeout", "600"], &command, b"")?;
+/// The fuzzer with this seed, started by `by`.
+fn fuzz(options: &[&str], by: &[&str], seed: &str) -> Result<(), String> {
+    let (file, calls) = (path("fuzz-calls")?, setting().fuzz_calls.to_string());
+    let command = [by, &[&file, seed, &calls]].concat();
+    let output = run(&[options, &["--timeout", "600"]].concat(), &command, b"")?;
     if output.status.success() { Ok(()) } else { Err(describe(&output)) }
 }
 

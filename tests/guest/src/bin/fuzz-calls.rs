@@ -66,12 +66,10 @@ fn main() {
     let mut slots: Vec<(i32, u64, u64)> = vec![(0, 0, 0); workers];
     let (mut round, mut deaths, mut stuck) = (0u64, 0u64, 0u64);
     while shared.calls.load(Ordering::Relaxed) < goal {
+        deaths += reap(&mut slots);
         for (slot, state) in slots.iter_mut().enumerate() {
             let (pid, seen, since) = *state;
-            if pid != 0 && reap(pid) {
-                deaths += 1;
-                *state = (0, 0, 0);
-            } else if pid != 0 {
+            if pid != 0 {
                 let made = shared.workers[slot].made.load(Ordering::Relaxed).into();
                 if made != seen {
                     *state = (pid, made, now_ms());
@@ -91,12 +89,13 @@ fn main() {
         }
         sleep_ms(20);
     }
-    for (pid, ..) in &slots {
-        // SAFETY: our own children.
+    for (pid, ..) in slots.iter().filter(|(pid, ..)| *pid != 0) {
+        // SAFETY: our own children; 0 would be everybody in our group.
         unsafe { libc::kill(*pid, libc::SIGKILL) };
     }
     let deadline = now_ms() + 20_000;
-    while slots.iter().any(|(pid, ..)| *pid != 0 && !gone(*pid)) {
+    while slots.iter().any(|(pid, ..)| *pid != 0) {
+        reap(&mut slots);
         if now_ms() > deadline {
             println!("fuzz: a killed worker does not die");
             std::process::exit(1);
@@ -140,20 +139,25 @@ fn is_running(proc: &File, pid: i32) -> bool {
     stat.read_to_string(&mut text).is_ok() && text.contains(") R ")
 }
 
-fn reap(pid: i32) -> bool {
-    let mut status = 0;
-    // SAFETY: waiting for our own child; the status has its place.
-    let found = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == pid;
-    // A worker that asked to be traced by us is told of when it merely stops.
-    found && !libc::WIFSTOPPED(status)
-}
-
-/// Reaped now or before.
-fn gone(pid: i32) -> bool {
-    let mut status = 0;
-    // SAFETY: as above.
-    let r = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) };
-    r < 0 || r == pid && !libc::WIFSTOPPED(status)
+/// Reaps what has ended, also children of workers that were left to us (in a pid namespace we may be its first process). How many
+/// workers were among it; their slots are free.
+fn reap(slots: &mut [(i32, u64, u64)]) -> u64 {
+    let mut workers = 0;
+    loop {
+        let mut status = 0;
+        // SAFETY: the status has its place.
+        let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+        if pid <= 0 {
+            return workers;
+        }
+        // A worker that asked to be traced by us is told of when it merely stops.
+        if !libc::WIFSTOPPED(status)
+            && let Some(slot) = slots.iter_mut().find(|slot| slot.0 == pid)
+        {
+            *slot = (0, 0, 0);
+            workers += 1;
+        }
+    }
 }
 
 fn spawn(shared: &'static Shared, slot: usize, seed: u64) -> i32 {
