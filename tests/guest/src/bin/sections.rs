@@ -174,6 +174,14 @@ fn main() {
     let seconds = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(3);
     // SAFETY: set by the C library before `main`.
     if unsafe { __rseq_size } == 0 {
+        // The C library gives up in the same way when the kernel refuses it.
+        #[repr(align(32))]
+        struct Area([u32; 8]);
+        let mut area = Area([0; 8]);
+        // SAFETY: the area lives until the second call gives it up.
+        let [begun, ended] =
+            [0, 1].map(|flags| unsafe { libc::syscall(libc::SYS_rseq, area.0.as_mut_ptr(), 32, flags, SIG_RSEQ) });
+        assert_eq!([begun, ended], [0, 0], "rseq(2) is refused");
         println!("ok: the C library does not use rseq(2)");
         return;
     }
