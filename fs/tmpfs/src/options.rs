@@ -1,4 +1,4 @@
-//! Mount parameters: `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid` and hints (tmpfs(5)).
+//! Mount parameters: `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid` and what concerns inode numbers and swap (tmpfs(5)).
 
 use crate::space::{Limit, Space};
 use abi::Errno;
@@ -75,7 +75,7 @@ pub struct Asked {
 
 const TABLE: &[Param] = &[
     ("gid", Kind::Gid),
-    ("huge", Kind::Word(&[("never", HUGE_NEVER), ("always", 1), ("within_size", 2), ("advise", HUGE_ADVISE)])),
+    ("huge", Kind::Word(&[("never", HUGE_NEVER), ("always", 1), ("within_size", 2), ("advise", 3)])),
     ("mode", Kind::Number(8)),
     ("mpol", Kind::Text),
     ("nr_blocks", Kind::Text),
@@ -87,7 +87,6 @@ const TABLE: &[Param] = &[
     ("noswap", Kind::Flag),
 ];
 const HUGE_NEVER: u32 = 0;
-const HUGE_ADVISE: u32 = 3;
 
 impl Asked {
     /// For a change of the instance that `space` belongs to.
@@ -119,8 +118,6 @@ impl Asked {
             ("uid", Value::Id(id)) => self.uid = Some(owner.up(IdKind::Uid, id).map(|_| id)?),
             ("gid", Value::Id(id)) => self.gid = Some(owner.up(IdKind::Gid, id).map(|_| id)?),
             ("inode32" | "inode64", _) => self.wide = Some(name == "inode64"),
-            // Placement is a hint, there is one node.
-            ("mpol", _) => {}
             _ => return None,
         }
         Some(())
@@ -136,9 +133,10 @@ impl Configure for Asked {
     }
     fn set(&mut self, name: &'static str, value: Value<'_>, by: &mut Mounting<'_>) -> Result<(), Errno> {
         match (name, value) {
-            // No huge page is ever used, which is what these two allow.
-            ("huge", Value::Number(HUGE_NEVER | HUGE_ADVISE)) => Ok(()),
-            ("huge", _) => Err(by.log.invalid_fs(format_args!("Unsupported parameter 'huge'"))),
+            // No huge page is ever used.
+            ("huge", Value::Number(HUGE_NEVER)) => Ok(()),
+            // As by a Linux without huge pages and without memory policies.
+            ("huge" | "mpol", _) => Err(by.log.invalid_fs(format_args!("Unsupported parameter '{name}'"))),
             ("noswap", _) if !by.user_ns.is_first() || !by.cred().capable(vfs::Cap::SysAdmin) => {
                 Err(by.log.invalid_fs(format_args!("Turning off swap in unprivileged tmpfs mounts unsupported")))
             }

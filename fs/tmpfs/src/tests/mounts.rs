@@ -79,6 +79,16 @@ fn a_detached_tree_ends_with_its_descriptor() {
 }
 
 #[test]
+fn huge_pages_and_memory_policies_are_not_promised() {
+    let w = world();
+    w.mkdir("/m").unwrap();
+    for options in ["huge=always", "huge=advise", "mpol=local", "mpol=interleave:0"] {
+        assert_eq!(w.mount("tmpfs", "/m", options), Err(EINVAL), "{options}");
+    }
+    w.mount("tmpfs", "/m", "huge=never").unwrap();
+}
+
+#[test]
 fn shared_mounts_propagate() {
     let w = world();
     for d in ["/s", "/peer", "/slave"] {
