@@ -12,7 +12,8 @@ use core::any::Any;
 use core::fmt;
 use machine::sync::SpinLock;
 use tty::pty::Master;
-use vfs::{Configure, Cred, FsType, Inode, InodeBase, SbFlags, StatFs, SuperBlock, SuperOps, UserNamespace};
+use vfs::ns::{Namespace, NsKind};
+use vfs::{Configure, Cred, FsType, Inode, InodeBase, Mounting, SbFlags, StatFs, SuperBlock, SuperOps};
 
 /// The type mount(2) knows as `devpts`.
 pub struct DevPts;
@@ -32,6 +33,7 @@ impl FsType for DevPts {
 /// The state behind one superblock.
 pub struct Instance {
     options: SpinLock<Options>,
+    may_use_reserve: bool,
     ptys: SpinLock<BTreeMap<u32, Slot>>,
 }
 
@@ -48,13 +50,17 @@ pub const FIRST_INO: u64 = 3;
 
 impl Instance {
     /// A new one; gives its root.
-    pub fn create(options: Options, flags: SbFlags, owner: &Arc<UserNamespace>) -> Arc<dyn Inode> {
-        let instance = Arc::new(Instance { options: SpinLock::new(options), ptys: SpinLock::new(BTreeMap::new()) });
+    pub fn create(options: Options, flags: SbFlags, by: &Mounting<'_>) -> Arc<dyn Inode> {
+        let instance = Arc::new(Instance {
+            options: SpinLock::new(options),
+            may_use_reserve: by.dirs.ns.id() == NsKind::Mnt.first().id,
+            ptys: SpinLock::new(BTreeMap::new()),
+        });
         let flags = flags | SbFlags::REVALIDATE;
-        let sb = SuperBlock::owned("devpts", flags, Box::new(Super(instance.clone())), owner.clone());
+        let sb = SuperBlock::owned("devpts", flags, Box::new(Super(instance.clone())), by.user_ns.clone());
         // Its devices are harmless wherever they are.
         sb.set_flags(SbFlags::NODEV, SbFlags::empty());
-        Root::new(&sb, instance)
+        Root::new(&sb, instance, by.cred())
     }
     /// As mounted or changed.
     pub fn options(&self) -> Options {
@@ -67,7 +73,7 @@ impl Instance {
     /// Takes the lowest free index; ENOSPC when all are in use.
     pub fn reserve(self: &Arc<Instance>) -> Result<Index, Errno> {
         let max = self.options().max;
-        let share = limits::take()?;
+        let share = limits::take(self.may_use_reserve)?;
         let mut ptys = self.ptys.lock();
         let free = ptys.keys().zip(0u32..).find(|(used, i)| *used != i).map_or(ptys.len() as u32, |(_, i)| i);
         if free >= max {

@@ -74,7 +74,7 @@ impl Configure for Asked {
         Ok(())
     }
     fn create(&mut self, _: Option<&[u8]>, flags: SbFlags, by: &mut Mounting<'_>) -> Result<Arc<dyn Inode>, Errno> {
-        Ok(Instance::create(self.options, flags, by.user_ns))
+        Ok(Instance::create(self.options, flags, by))
     }
     fn reconfigure(&mut self, sb: &Arc<SuperBlock>, _: &mut Mounting<'_>) -> Result<(), Errno> {
         let Some(instance) = &self.changes else { return Err(Errno::EINVAL) };

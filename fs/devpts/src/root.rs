@@ -8,7 +8,9 @@ use abi::stat::{S_IFCHR, S_IFDIR};
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use tty::{Tty, TtyFile};
-use vfs::{Caller, DirSink, File, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock, emit_dots, makedev};
+use vfs::{
+    Caller, Cred, DirSink, File, FileOps, FileType, Inode, InodeBase, Path, SetAttr, SuperBlock, emit_dots, makedev,
+};
 
 const ROOT_INO: u64 = 1;
 const PTMX_INO: u64 = 2;
@@ -21,10 +23,11 @@ pub struct Root {
 }
 
 impl Root {
-    /// The root of an instance.
-    pub fn new(sb: &Arc<SuperBlock>, instance: Arc<Instance>) -> Arc<Root> {
+    /// The root of an instance; its `ptmx` belongs to who mounts it.
+    pub fn new(sb: &Arc<SuperBlock>, instance: Arc<Instance>, cred: &Cred) -> Arc<Root> {
         let dev = makedev(ptmx::MAJOR, ptmx::MINOR);
-        let ptmx = Node { base: InodeBase::new(sb, PTMX_INO, S_IFCHR | instance.options().ptmxmode, 0, 0, dev) };
+        let mode = S_IFCHR | instance.options().ptmxmode;
+        let ptmx = Node { base: InodeBase::new(sb, PTMX_INO, mode, cred.fsuid, cred.fsgid, dev) };
         let base = InodeBase::new(sb, ROOT_INO, S_IFDIR | 0o755, 0, 0, 0);
         Arc::new(Root { base, instance, ptmx: Arc::new(ptmx) })
     }

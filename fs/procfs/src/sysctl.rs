@@ -143,7 +143,11 @@ static KERNEL: &[Entry] = &[
     setting!("printk_ratelimit_burst", rate::BURST),
     Entry::Dir(
         "pty",
-        &[setting!("max", devpts::limits::MAX), Entry::read("nr", |out| number(out, devpts::limits::count().into()))],
+        &[
+            setting!("max", devpts::limits::MAX),
+            setting!("reserve", devpts::limits::RESERVE),
+            Entry::read("nr", |out| number(out, devpts::limits::count().into())),
+        ],
     ),
     Entry::Dir("random", RANDOM),
     fixed!("randomize_va_space", "2"),
