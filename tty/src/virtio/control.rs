@@ -127,6 +127,7 @@ fn valid_name(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use alloc::vec;
+    use proptest::prelude::*;
 
     fn msg(id: u32, event: u16, value: u16, rest: &[u8]) -> Vec<u8> {
         [&message(id, event, value)[..], rest].concat()
@@ -174,5 +175,37 @@ mod tests {
         }
         assert_eq!(p.handle(&msg(1, event::PORT_NAME, 1, b"good")), Change::Named(1, "good".into()));
         assert_eq!(p.handle(&msg(1, event::PORT_NAME, 1, b"other")), Change::None, "a name stays");
+    }
+    proptest! {
+        #[test]
+        fn any_messages_keep_ports_in_order(
+            messages in proptest::collection::vec(
+                prop_oneof![
+                    (0u32..3, 0u16..9, 0u16..2, "[a./ ]{0,4}").prop_map(|(id, kind, value, rest)| msg(id, kind, value, rest.as_bytes())),
+                    proptest::collection::vec(any::<u8>(), 0..20),
+                ],
+                0..40,
+            ),
+        ) {
+            let mut ports = Ports::new(2);
+            let (mut added, mut named) = ([false; 2], [false; 2]);
+            for bytes in messages {
+                match ports.handle(&bytes) {
+                    Change::None => {}
+                    Change::Added(id, _) => prop_assert!(!core::mem::replace(&mut added[id as usize], true)),
+                    Change::Removed(id) => {
+                        prop_assert!(core::mem::replace(&mut added[id as usize], false));
+                        named[id as usize] = false;
+                    }
+                    Change::Named(id, name) => {
+                        prop_assert!(added[id as usize] && !core::mem::replace(&mut named[id as usize], true));
+                        prop_assert!(!name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != "..");
+                    }
+                    Change::Console(id, _) | Change::HostOpen(id, _) | Change::Resized(id, ..) => {
+                        prop_assert!(added[id as usize]);
+                    }
+                }
+            }
+        }
     }
 }
