@@ -156,15 +156,20 @@ impl Notifier {
             }
         }
     }
-    /// The call waits no more.
-    fn forget(&self, id: u64) {
+    /// The call waits no more; with `unless_held` it does if it was fetched meanwhile, and the answer is `false`.
+    fn forget(&self, id: u64, unless_held: bool) -> bool {
         let gone = {
             let mut state = self.state.lock();
-            state.calls.iter().position(|c| c.id == id).map(|at| state.calls.remove(at))
+            let at = state.calls.iter().position(|c| c.id == id);
+            if unless_held && self.wait_killable && state.call(id).is_ok_and(|c| c.phase >= Phase::Sent) {
+                return false;
+            }
+            at.map(|at| state.calls.remove(at))
         };
         for fd in gone.iter().flat_map(|c| &c.fds) {
             fd.finish(Errno::ESRCH.to_ret() as i32);
         }
+        true
     }
 
     /// `SECCOMP_IOCTL_NOTIF_RECV`.
@@ -284,7 +289,7 @@ pub(super) fn ask(cx: &Cx, notifier: &Notifier, data: &SeccompData) -> Option<i6
             match wake.wait_interruptible(end) {
                 Ok(Some(event)) => Ok(event),
                 Ok(None) => continue,
-                Err(Interrupted) if notifier.is_held(id) => continue,
+                Err(Interrupted) if !notifier.forget(id, true) => continue,
                 Err(Interrupted) => Err(Interrupted),
             }
         };
@@ -300,7 +305,7 @@ pub(super) fn ask(cx: &Cx, notifier: &Notifier, data: &SeccompData) -> Option<i6
             Err(Interrupted) => break Err(Errno::ERESTARTSYS),
         }
     };
-    notifier.forget(id);
+    notifier.forget(id, false);
     match answer {
         Ok(a) if a.flags & NOTIF_CONTINUE != 0 => None,
         Ok(a) if a.error != 0 => Some(a.error.into()),
