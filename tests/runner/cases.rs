@@ -133,7 +133,8 @@ pub fn difference(expected: &str, got: &str) -> String {
     format!("differs at line {}\n{}{}", at + 1, part(&a, "-"), part(&b, "+"))
 }
 
-fn in_path(program: &str) -> bool {
+/// Whether this machine, whose root file system guests see, has the program.
+pub fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }

@@ -1,6 +1,7 @@
 //! Faults of the kernel's own, provoked through debugfs: an oops ends its task and nothing else where that is sound, and the machine where
 //! it is not or where the limits say so.
 
+use crate::cases::in_path;
 use crate::direct::Test;
 use crate::tool::{describe, kernel_log, run};
 
@@ -19,7 +20,11 @@ fn contained(smp: &str) -> Result<(), String> {
     let script = [SETUP, include_str!("faults.sh")].concat();
     let output = run(&["--smp", smp, "--timeout", "300"], &["bash", "-c", &script], b"")?;
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() && shown == include_str!("faults.expected") { Ok(()) } else { Err(describe(&output)) }
+    let mut expected = include_str!("faults.expected").to_owned();
+    if !in_path("python3") {
+        expected = expected.replace("the other thread lives\n", "").replace("oopses 85", "oopses 84");
+    }
+    if output.status.success() && shown == expected { Ok(()) } else { Err(describe(&output)) }
 }
 
 /// Scripts that end the machine, with what its last words say.

@@ -9,7 +9,7 @@ state
 dmesg | grep -o 'kernel BUG at\|page fault in the kernel\|WARNING:\|message trigger count: 1\|provoked'
 # What it had open is closed, its memory given back, its parent told.
 (bash -c 'echo BUG > DIRECT' | cat; echo "pipe ends")
-python3 - <<'P'
+command -v python3 > /dev/null && python3 - <<'P'
 import os, threading, time
 def die():
     fd = os.open("DIRECT", os.O_WRONLY)
