@@ -136,3 +136,21 @@ impl Drop for Place {
         self.give_back();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_until_it_is_given_back_once() {
+        let user = UserCounts::alone();
+        let (mut first, second) = (Place::take(user.clone()), Place::take(user.clone()));
+        assert!(user.over_limit(1) && !user.over_limit(2));
+        first.give_back();
+        assert!(!user.over_limit(1));
+        drop(first);
+        assert_eq!(user.tasks(), 1);
+        drop(second);
+        assert_eq!(user.tasks(), 0);
+    }
+}
