@@ -46,6 +46,8 @@ bitflags! {
         const PATH = 0o10000000;
         /// The part of `O_TMPFILE` beyond `O_DIRECTORY`.
         const TMPFILE_BIT = 0o20000000;
+        /// The empty path is the descriptor itself (since Linux 7.1).
+        const EMPTY_PATH = 1 << 26;
     }
 }
 
@@ -244,6 +246,8 @@ pub const LOCK_EX: u32 = 2;
 pub const LOCK_NB: u32 = 4;
 /// flock(2): unlock.
 pub const LOCK_UN: u32 = 8;
+/// flock(2): a mandatory lock, which no kernel keeps any more.
+pub const LOCK_MAND: u32 = 32;
 
 /// lseek(2): from the start.
 pub const SEEK_SET: u32 = 0;

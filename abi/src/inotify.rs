@@ -18,6 +18,8 @@ pub struct InotifyEvent {
 
 /// Every event a watch can ask for.
 pub const IN_ALL_EVENTS: u32 = 0xfff;
+/// The file system was unmounted.
+pub const IN_UNMOUNT: u32 = 0x2000;
 /// The queue overflowed.
 pub const IN_Q_OVERFLOW: u32 = 0x4000;
 /// The watch was removed.
@@ -32,5 +34,7 @@ pub const IN_EXCL_UNLINK: u32 = 0x0400_0000;
 pub const IN_MASK_CREATE: u32 = 0x1000_0000;
 /// Add to the mask of an existing watch.
 pub const IN_MASK_ADD: u32 = 0x2000_0000;
+/// The subject of the event is a directory.
+pub const IN_ISDIR: u32 = 0x4000_0000;
 /// One event, then the watch is gone.
 pub const IN_ONESHOT: u32 = 0x8000_0000;

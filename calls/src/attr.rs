@@ -110,29 +110,34 @@ enum When {
     Now,
     Omit,
     At(Timespec),
+    /// Nanoseconds out of range: EINVAL once the path was found.
+    Bad,
 }
 
 impl When {
-    fn decode(t: UserTime) -> Result<When, Errno> {
+    fn decode(t: UserTime) -> When {
         match t.nsec {
-            UTIME_NOW => Ok(When::Now),
-            UTIME_OMIT => Ok(When::Omit),
+            UTIME_NOW => When::Now,
+            UTIME_OMIT => When::Omit,
             nsec => match u32::try_from(nsec) {
-                Ok(nsec) if nsec < 1_000_000_000 => Ok(When::At(Timespec { sec: t.sec, nsec })),
-                _ => Err(Errno::EINVAL),
+                Ok(nsec) if nsec < 1_000_000_000 => When::At(Timespec { sec: t.sec, nsec }),
+                _ => When::Bad,
             },
         }
     }
     fn time(self, now: Timespec) -> Option<Timespec> {
         match self {
             When::Now => Some(now),
-            When::Omit => None,
+            When::Omit | When::Bad => None,
             When::At(t) => Some(t),
         }
     }
 }
 
 fn change_times(cx: &Cx, place: &Path, atime: When, mtime: When) -> Result<(), Errno> {
+    if [atime, mtime].contains(&When::Bad) {
+        return Err(Errno::EINVAL);
+    }
     place.mnt.want_write()?;
     let inode = place.inode();
     let cred = cx.cred();
@@ -170,7 +175,7 @@ fn times_at(cx: &Cx, dirfd: i32, path: UserCStr, times: (When, When), flags: u32
 pub fn utimensat(cx: &mut Cx, dirfd: i32, path: UserCStr, times: UserPtr<UserTime>, flags: u32) -> Result<(), Errno> {
     let pair = match times.non_null() {
         None => (When::Now, When::Now),
-        Some(t) => (When::decode(t.read(cx.mm())?)?, When::decode(t.at(1).read(cx.mm())?)?),
+        Some(t) => (When::decode(t.read(cx.mm())?), When::decode(t.at(1).read(cx.mm())?)),
     };
     times_at(cx, dirfd, path, pair, flags)
 }

@@ -106,7 +106,8 @@ impl DirSink for Records {
 
 fn list(cx: &Cx, fd: i32, buf: VirtAddr, count: u32, old: bool) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
-    let count = count as usize;
+    // Linux counts the room in an `int`.
+    let count = usize::try_from(count as i32).unwrap_or(0);
     let mut records = Records::new(count.min(CHUNK), old)?;
     let mut done = 0;
     loop {

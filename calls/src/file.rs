@@ -11,7 +11,7 @@ use net::Socket;
 use task::Cx;
 use vfs::file::Owner;
 use vfs::fileops::Signals;
-use vfs::open::{How, check_resolve, open as vfs_open};
+use vfs::open::{How, check_resolve, open as vfs_open, open_found};
 use vfs::user_ns::IdKind;
 use vfs::{File, FileType};
 
@@ -20,7 +20,11 @@ fn do_open(cx: &Cx, dirfd: i32, text: &[u8], how: &How, resolve: u64) -> Result<
     // A full table fails the call before a file is made.
     cx.files().check_room(cx.process().limits.nofile())?;
     let caller = cx.caller();
-    let file = at::with_text(cx, dirfd, text, resolve, |start, text| vfs_open(start, text, how, &caller))?;
+    let file = if text.is_empty() && how.flags.contains(OpenFlags::EMPTY_PATH) {
+        open_found(at::place_of(cx, dirfd)?, how, &caller, false)?
+    } else {
+        at::with_text(cx, dirfd, text, resolve, |start, text| vfs_open(start, text, how, &caller))?
+    };
     cx.install(file, how.flags.contains(OpenFlags::CLOEXEC))
 }
 
@@ -269,6 +273,10 @@ pub fn fcntl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
 
 /// flock(2).
 pub fn flock(cx: &mut Cx, fd: i32, operation: u32) -> Result<(), Errno> {
+    // Mandatory locks are gone; asking for one has no effect (since Linux 5.15).
+    if operation & fcntl::LOCK_MAND != 0 {
+        return Ok(());
+    }
     let wait = operation & fcntl::LOCK_NB == 0;
     let mode = match operation & !fcntl::LOCK_NB {
         fcntl::LOCK_SH => Some(false),
@@ -316,7 +324,7 @@ pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             }
             return Ok(0);
         }
-        FIGETBSZ if matches!(file.path().dentry.kind(), FileType::Regular | FileType::Directory) => {
+        FIGETBSZ => {
             let size = file.attr()?.blksize as i32;
             UserPtr::new(VirtAddr(arg)).write(cx.mm(), &size)?;
             return Ok(0);
@@ -329,7 +337,7 @@ pub fn ioctl(cx: &mut Cx, fd: i32, command: u32, arg: u64) -> Result<i64, Errno>
             return Ok(0);
         }
         SIOCGSKNS if Socket::of(&file).is_ok() => return socket::open_namespace(cx, &file).map(i64::from),
-        FIONREAD if file.path().dentry.kind() == FileType::Regular => {
+        FIONREAD if file.path().dentry.kind() == FileType::Regular && !file.is_anonymous() => {
             let left = file.inode().size().saturating_sub(file.pos());
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             UserPtr::new(VirtAddr(arg)).write(cx.mm(), &left)?;

@@ -2,7 +2,7 @@
 
 use crate::at;
 use abi::Errno;
-use abi::fcntl::{AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, OpenFlags};
+use abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW, OpenFlags};
 use abi::pidfd::{FD_NSFS_ROOT, FD_PIDFS_ROOT};
 use machine::VirtAddr;
 use mm::UserPtr;
@@ -87,7 +87,8 @@ pub fn open_by_handle_at(cx: &mut Cx, mount_fd: i32, handle: UserPtr<[u32; 2]>, 
     let place = match mount_fd {
         FD_PIDFS_ROOT => pidfd::root_place(),
         FD_NSFS_ROOT => nsfs::root_place(),
-        fd => at::place_of(cx, fd)?,
+        AT_FDCWD => at::place_of(cx, AT_FDCWD)?,
+        fd => cx.files().get(fd)?.path().clone(),
     };
     let sb = place.inode().sb().clone();
     let export = sb.ops().export();

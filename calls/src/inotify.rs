@@ -26,14 +26,16 @@ pub fn inotify_init(cx: &mut Cx) -> Result<i32, Errno> {
 
 /// inotify_add_watch(2).
 pub fn inotify_add_watch(cx: &mut Cx, fd: i32, path: UserCStr, mask: u32) -> Result<i32, Errno> {
+    // Bits that mean nothing are passed over; only a mask of nothing else is refused.
     let options = IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_CREATE | IN_MASK_ADD | IN_ONESHOT;
-    if mask & !(IN_ALL_EVENTS | options) != 0 || mask & IN_ALL_EVENTS == 0 {
+    let told = IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED | IN_ISDIR;
+    if mask & (IN_ALL_EVENTS | options | told) == 0 {
         return Err(Errno::EINVAL);
     }
-    let file = cx.files().get(fd)?;
     if mask & IN_MASK_ADD != 0 && mask & IN_MASK_CREATE != 0 {
         return Err(Errno::EINVAL);
     }
+    let file = cx.files().get(fd)?;
     let instance = Inotify::of(&file)?;
     let place = at::lookup(cx, AT_FDCWD, path, 0, mask & IN_DONT_FOLLOW == 0)?;
     if mask & IN_ONLYDIR != 0 && place.dentry.kind() != FileType::Directory {

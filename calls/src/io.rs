@@ -41,12 +41,28 @@ fn write_failed(cx: &Cx, e: Errno) -> Errno {
     e
 }
 
+/// The buffer lies in user space; one above `isize::MAX` never does.
 #[inline]
 fn buffer_ok(buf: VirtAddr, count: usize) -> Result<(), Errno> {
-    if (count as isize) < 0 {
-        return Err(Errno::EINVAL);
-    }
     if access_ok(buf, count) { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+/// What it was opened for, then what it is.
+fn may_read(file: &File) -> Result<(), Errno> {
+    match (file.is_readable(), file.ops().can_read()) {
+        (false, _) => Err(Errno::EBADF),
+        (true, false) => Err(Errno::EINVAL),
+        (true, true) => Ok(()),
+    }
+}
+
+/// The same for writing.
+fn may_write(file: &File) -> Result<(), Errno> {
+    match (file.is_writable(), file.ops().can_write()) {
+        (false, _) => Err(Errno::EBADF),
+        (true, false) => Err(Errno::EINVAL),
+        (true, true) => Ok(()),
+    }
 }
 
 fn offset(off: i64) -> Result<u64, Errno> {
@@ -63,7 +79,7 @@ fn positioned(file: &File, off: Option<u64>) -> Result<(), Errno> {
 pub fn read(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
     if let Err(e) = buffer_ok(buf, count) {
-        return Err(if file.is_readable() { e } else { Errno::EBADF });
+        return Err(may_read(&file).err().unwrap_or(e));
     }
     file.read(&mut Dst::user(cx.mm(), buf, count))
 }
@@ -73,7 +89,7 @@ pub fn read(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, 
 pub fn write(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
     if let Err(e) = buffer_ok(buf, count) {
-        return Err(if file.is_writable() { e } else { Errno::EBADF });
+        return Err(may_write(&file).err().unwrap_or(e));
     }
     let n = file.write(&mut Src::user(cx.mm(), buf, count), fsize(cx));
     written(cx, n)
@@ -84,9 +100,8 @@ pub fn pread64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize, off: i64) -> R
     let off = offset(off)?;
     let file = cx.files().get(fd)?;
     positioned(&file, Some(off))?;
-    if file.is_readable() {
-        buffer_ok(buf, count)?;
-    }
+    may_read(&file)?;
+    buffer_ok(buf, count)?;
     file.pread(&mut Dst::user(cx.mm(), buf, count), off)
 }
 
@@ -95,9 +110,8 @@ pub fn pwrite64(cx: &mut Cx, fd: i32, buf: VirtAddr, count: usize, off: i64) -> 
     let off = offset(off)?;
     let file = cx.files().get(fd)?;
     positioned(&file, Some(off))?;
-    if file.is_writable() {
-        buffer_ok(buf, count)?;
-    }
+    may_write(&file)?;
+    buffer_ok(buf, count)?;
     let n = file.pwrite(&mut Src::user(cx.mm(), buf, count), off, fsize(cx));
     written(cx, n)
 }
@@ -162,9 +176,9 @@ pub fn pwritev2(
 }
 
 /// Refuses flags; where there is nothing to move Linux does not look at them.
-fn check_rwf(flags: u32) -> Result<(), Errno> {
+fn check_rwf(flags: u32, known: u32) -> Result<(), Errno> {
     // RWF_NOWAIT needs transfers that can be refused half-way; no file here offers it.
-    if flags & !RWF_KNOWN != 0 {
+    if flags & !known != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     if flags & (RWF_APPEND | RWF_NOAPPEND) == RWF_APPEND | RWF_NOAPPEND { Err(Errno::EINVAL) } else { Ok(()) }
@@ -175,15 +189,18 @@ type Vector = (UserPtr<Iov>, usize);
 fn vector_read(cx: &Cx, fd: i32, (iov, count): Vector, off: Option<u64>, flags: u32) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
     positioned(&file, off)?;
-    if !file.is_readable() {
-        return Err(Errno::EBADF);
-    }
+    may_read(&file)?;
     let list = import_iov(cx.mm(), iov.addr(), count)?;
     let mut dst = Dst::user_iov(cx.mm(), &list);
-    if flags != 0 && dst.remaining() == 0 {
+    if dst.remaining() == 0 {
         return Ok(0);
     }
-    check_rwf(flags)?;
+    // A directory has nothing that could take flags.
+    let mut known = RWF_KNOWN;
+    if file.path().dentry.kind() == FileType::Directory {
+        known = RWF_HIPRI;
+    }
+    check_rwf(flags, known)?;
     match off {
         None => file.read(&mut dst),
         Some(off) => file.pread(&mut dst, off),
@@ -193,15 +210,13 @@ fn vector_read(cx: &Cx, fd: i32, (iov, count): Vector, off: Option<u64>, flags: 
 fn vector_write(cx: &Cx, fd: i32, (iov, count): Vector, off: Option<u64>, flags: u32) -> Result<usize, Errno> {
     let file = cx.files().get(fd)?;
     positioned(&file, off)?;
-    if !file.is_writable() {
-        return Err(Errno::EBADF);
-    }
+    may_write(&file)?;
     let list = import_iov(cx.mm(), iov.addr(), count)?;
     let mut src = Src::user_iov(cx.mm(), &list);
-    if flags != 0 && src.remaining() == 0 {
+    if src.remaining() == 0 {
         return Ok(0);
     }
-    check_rwf(flags)?;
+    check_rwf(flags, RWF_KNOWN)?;
     let append = (file.flags().contains(OpenFlags::APPEND) || flags & RWF_APPEND != 0) && flags & RWF_NOAPPEND == 0;
     let n = match off {
         None => file.write_opts(&mut src, fsize(cx), append),
@@ -271,11 +286,10 @@ pub fn fallocate(cx: &mut Cx, fd: i32, mode: u32, off: i64, len: i64) -> Result<
         return Err(Errno::EINVAL);
     }
     let mode = FallocFlags::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
-    let kinds = mode - (FallocFlags::KEEP_SIZE | FallocFlags::UNSHARE_RANGE);
-    if kinds.iter().count() > 1 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if mode.contains(FallocFlags::PUNCH_HOLE) && !mode.contains(FallocFlags::KEEP_SIZE) {
+    let kinds = mode - FallocFlags::KEEP_SIZE;
+    let keeps = mode.contains(FallocFlags::KEEP_SIZE);
+    let moves = FallocFlags::COLLAPSE_RANGE | FallocFlags::INSERT_RANGE | FallocFlags::WRITE_ZEROES;
+    if kinds.iter().count() > 1 || mode.contains(FallocFlags::PUNCH_HOLE) && !keeps || mode.intersects(moves) && keeps {
         return Err(Errno::EOPNOTSUPP);
     }
     if !file.is_writable() {
@@ -291,7 +305,7 @@ pub fn fallocate(cx: &mut Cx, fd: i32, mode: u32, off: i64, len: i64) -> Result<
     if off + len > MAX_OFFSET {
         return Err(Errno::EFBIG);
     }
-    if !mode.contains(FallocFlags::KEEP_SIZE) {
+    if !mode.contains(FallocFlags::PUNCH_HOLE) && off + len > file.inode().size() {
         new_size(cx, off + len)?;
     }
     file.fallocate(mode, off, len)
@@ -311,11 +325,12 @@ pub fn fdatasync(cx: &mut Cx, fd: i32) -> Result<(), Errno> {
 
 /// sync_file_range(2): writes the whole file back, which is more than was asked.
 pub fn sync_file_range(cx: &mut Cx, fd: i32, off: i64, len: i64, flags: u32) -> Result<(), Errno> {
+    let file = cx.files().get(fd)?;
     if flags & !7 != 0 || off < 0 || len < 0 || off.checked_add(len).is_none() {
         return Err(Errno::EINVAL);
     }
-    let file = cx.files().get(fd)?;
     match file.path().dentry.kind() {
+        FileType::Regular if file.inode().cache().is_none() => Ok(()),
         FileType::Regular | FileType::Directory | FileType::BlockDevice => file.ops().fsync(&file, true),
         _ => Err(Errno::ESPIPE),
     }
@@ -364,10 +379,12 @@ pub fn readahead(cx: &mut Cx, fd: i32, off: i64, count: usize) -> Result<(), Err
     if !file.is_readable() {
         return Err(Errno::EBADF);
     }
-    let cache = file.inode().cache().filter(|_| file.path().dentry.kind() == FileType::Regular);
-    let cache = cache.ok_or(Errno::EINVAL)?;
     let off = offset(off)?;
     offset(count as i64)?;
+    if file.path().dentry.kind() != FileType::Regular || file.inode().sb().fs_name() == "pidfs" {
+        return Err(Errno::EINVAL);
+    }
+    let Some(cache) = file.inode().cache() else { return Ok(()) };
     let page = machine::PAGE_SIZE as u64;
     let end = off.saturating_add(count as u64).min(cache.size());
     // At most 2 MiB, as Linux bounds it by the device's window.

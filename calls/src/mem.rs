@@ -111,8 +111,10 @@ pub fn munmap(cx: &mut Cx, addr: VirtAddr, len: usize) -> Result<(), Errno> {
 }
 
 /// mprotect(2).
-pub fn mprotect(cx: &mut Cx, addr: VirtAddr, len: usize, prot: u32) -> Result<(), Errno> {
+pub fn mprotect(cx: &mut Cx, addr: VirtAddr, len: usize, prot: u64) -> Result<(), Errno> {
     let read_is_exec = cx.task.personality.load(Relaxed) & READ_IMPLIES_EXEC != 0;
+    // Bits above 32 are as unknown as bit 31.
+    let prot = u32::try_from(prot).unwrap_or(1 << 31);
     cx.mm().mprotect(addr, len, Prot::from_bits_retain(prot), read_is_exec)
 }
 

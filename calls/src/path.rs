@@ -25,15 +25,16 @@ pub fn unlink(cx: &mut Cx, path: UserCStr) -> Result<(), Errno> {
 
 /// renameat2(2).
 pub fn renameat2(cx: &mut Cx, olddir: i32, old: UserCStr, newdir: i32, new: UserCStr, flags: u32) -> Result<(), Errno> {
+    let flags = ops::rename_flags(flags)?;
     let (mut from, mut to) = (PathBuf::new(), PathBuf::new());
     old.read_path(cx.mm(), &mut from)?;
-    new.read_path(cx.mm(), &mut to)?;
-    if flags & abi::fcntl::RENAME_WHITEOUT != 0 && !cx.cred().capable(Cap::Mknod) {
-        return Err(Errno::EPERM);
-    }
+    // What is wrong with the second path counts only when the first leads somewhere.
+    let copied = new.read_path(cx.mm(), &mut to);
     let none = ResolveFlags::empty();
-    at::with_text(cx, olddir, &from, none, |a, from| {
-        at::with_text(cx, newdir, &to, none, |b, to| ops::rename(a, from, b, to, flags))
+    at::with_text(cx, olddir, &from, none, |start, from| {
+        let found = walk::lookup_parent(start, from)?;
+        copied?;
+        at::with_text(cx, newdir, &to, none, |start, to| ops::rename(found, start, to, flags))
     })
 }
 

@@ -150,7 +150,7 @@ pub fn wait4(cx: &mut Cx, pid: i32, status: UserPtr<i32>, options: u32, usage: U
     Ok(report.pid)
 }
 
-/// waitid(2)
+/// waitid(2). What it says of the child is written also when there is none, even with an error: zeroes.
 pub fn waitid(
     cx: &mut Cx,
     id_type: i32,
@@ -159,6 +159,28 @@ pub fn waitid(
     options: u32,
     usage: UserPtr<Rusage>,
 ) -> Result<i32, Errno> {
+    let result = wait_by_id(cx, id_type, id, options);
+    let found = result.as_ref().ok().and_then(Option::as_ref);
+    if let (Some(report), Some(usage)) = (found, usage.non_null()) {
+        usage.write(cx.mm(), &report.usage.rusage())?;
+    }
+    if info.0 != 0 {
+        let (head, tail) = match found {
+            Some(r) => (
+                [i32::from(Signal::CHLD.number()), 0, r.code],
+                [r.pid, cx.cred().user_ns.show_uid(r.uid) as i32, r.value],
+            ),
+            None => ([0; 3], [0; 3]),
+        };
+        // The alignment word between the two stays as it is.
+        cx.mm().write_bytes(info, head.as_bytes())?;
+        cx.mm().write_bytes(VirtAddr(info.0.wrapping_add(16)), tail.as_bytes())?;
+    }
+    result.map(|_| 0)
+}
+
+/// The child that waitid(2) means.
+fn wait_by_id(cx: &mut Cx, id_type: i32, id: i32, options: u32) -> Result<Option<wait::Report>, Errno> {
     let mut options = WaitOptions::from_bits(options).ok_or(Errno::EINVAL)?;
     if !options.intersects(WaitOptions::EXITED | WaitOptions::STOPPED | WaitOptions::CONTINUED) {
         return Err(Errno::EINVAL);
@@ -186,22 +208,7 @@ pub fn waitid(
     if found.is_none() && nonblock {
         return Err(Errno::EAGAIN);
     }
-    if let (Some(report), Some(usage)) = (&found, usage.non_null()) {
-        usage.write(cx.mm(), &report.usage.rusage())?;
-    }
-    if info.0 != 0 {
-        let (head, tail) = match &found {
-            Some(r) => (
-                [i32::from(Signal::CHLD.number()), 0, r.code],
-                [r.pid, cx.cred().user_ns.show_uid(r.uid) as i32, r.value],
-            ),
-            None => ([0; 3], [0; 3]),
-        };
-        // The alignment word between the two stays as it is.
-        cx.mm().write_bytes(info, head.as_bytes())?;
-        cx.mm().write_bytes(VirtAddr(info.0.wrapping_add(16)), tail.as_bytes())?;
-    }
-    Ok(0)
+    Ok(found)
 }
 
 /// getpid(2)

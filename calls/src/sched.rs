@@ -44,7 +44,8 @@ fn privileged(cx: &Cx) -> bool {
 /// sched_setaffinity(2)
 pub fn sched_setaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> Result<(), Errno> {
     let mut words = [0u64; machine::cpu::MAX_CPUS.div_ceil(64)];
-    let size = len.min(size_of_val(&words));
+    // As many words as the machine's CPUs take: what lies behind is not looked at.
+    let size = len.min(machine::cpu::count().div_ceil(64) * size_of::<u64>());
     cx.mm().read_bytes(mask, words.as_mut_bytes().get_mut(..size).unwrap_or_default())?;
     let task = if pid == 0 { cx.task.clone() } else { cx.find_task(pid).ok_or(Errno::ESRCH)? };
     if !same_owner(cx, &task) && !cx.cred().capable_in(&task.cred().user_ns, Cap::SysNice) {
@@ -57,7 +58,9 @@ pub fn sched_setaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> R
 /// sched_getaffinity(2)
 pub fn sched_getaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> Result<i32, Errno> {
     let cpus = machine::cpu::count();
-    if len.saturating_mul(8) < cpus || !len.is_multiple_of(8) {
+    // Both are 32-bit numbers on Linux.
+    let len = len as u32;
+    if len.wrapping_mul(8) < cpus as u32 || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     let task = if pid == 0 { cx.task.clone() } else { cx.find_task(pid).ok_or(Errno::ESRCH)? };
@@ -65,7 +68,7 @@ pub fn sched_getaffinity(cx: &mut Cx, pid: i32, len: usize, mask: VirtAddr) -> R
     let mut present = CpuSet::empty();
     (0..cpus as u32).for_each(|i| present.insert(machine::cpu::CpuId(i)));
     let set = set.and(&present);
-    let size = len.min(cpus.div_ceil(64) * 8);
+    let size = (len as usize).min(cpus.div_ceil(64) * 8);
     cx.mm().write_bytes(mask, set.words().as_bytes().get(..size).unwrap_or_default())?;
     Ok(size as i32)
 }
@@ -191,11 +194,13 @@ pub fn sched_setattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, flags: u32
     }
     read?;
     let clamps = attr_flags::UTIL_CLAMP_MIN | attr_flags::UTIL_CLAMP_MAX;
-    if a.policy > i32::MAX as u32 || a.flags & !attr_flags::ALL != 0 || a.flags & clamps != 0 && size < SIZE_WITH_CLAMPS
-    {
+    if a.policy > i32::MAX as u32 || a.flags & clamps != 0 && size < SIZE_WITH_CLAMPS {
         return Err(Errno::EINVAL);
     }
     let task = target(cx, pid)?;
+    if a.flags & !attr_flags::ALL != 0 {
+        return Err(Errno::EINVAL);
+    }
     let now = thread(&task)?;
     let has = |flag: u64| a.flags & flag != 0;
     let keep_params = has(attr_flags::KEEP_PARAMS);
@@ -242,10 +247,13 @@ fn util_clamp(a: &SchedAttr, size: u32, now: &Thread) -> Result<Option<(u16, u16
 
 /// sched_getattr(2)
 pub fn sched_getattr(cx: &mut Cx, pid: i32, attr: UserPtr<SchedAttr>, size: u32, flags: u32) -> Result<(), Errno> {
-    if attr.is_null() || pid < 0 || size as usize > PAGE_SIZE || size < SCHED_ATTR_SIZE_VER0 || flags != 0 {
+    if attr.is_null() || pid < 0 || size as usize > PAGE_SIZE || size < SCHED_ATTR_SIZE_VER0 {
         return Err(Errno::EINVAL);
     }
     let task = target(cx, pid)?;
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
     let now = thread(&task)?;
     let known = (size as usize).min(size_of::<SchedAttr>());
     let (util_min, util_max) = now.util_clamp();

@@ -210,10 +210,10 @@ pub fn rt_sigqueueinfo(cx: &mut Cx, pid: i32, sig: i32, info: UserPtr<SigInfo>) 
 
 /// rt_tgsigqueueinfo(2)
 pub fn rt_tgsigqueueinfo(cx: &mut Cx, tgid: i32, tid: i32, sig: i32, info: UserPtr<SigInfo>) -> Result<(), Errno> {
+    let given = read_info(cx, Some(sig), info)?;
     if tid <= 0 || tgid <= 0 {
         return Err(Errno::EINVAL);
     }
-    let given = read_info(cx, Some(sig), info)?;
     may_say(&given, tid == cx.task.nr())?;
     to_thread(cx, Some(tgid), tid, sig, Some(given))
 }

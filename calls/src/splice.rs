@@ -131,12 +131,14 @@ fn transfer(cx: &Cx, from: &mut End, to: &mut End, count: usize, nonblock: bool)
     Ok(done)
 }
 
-/// Reads an optional offset argument.
-fn offset_in(cx: &Cx, off: UserPtr<i64>) -> Result<Option<u64>, Errno> {
-    match off.non_null() {
-        None => Ok(None),
-        Some(ptr) => u64::try_from(ptr.read(cx.mm())?).map(Some).map_err(|_| Errno::EINVAL),
-    }
+/// Reads an optional offset argument, which may be negative.
+fn offset_in(cx: &Cx, off: UserPtr<i64>) -> Result<Option<i64>, Errno> {
+    off.non_null().map(|ptr| ptr.read(cx.mm())).transpose()
+}
+
+/// An offset to start at.
+fn start(off: Option<i64>) -> Result<Option<u64>, Errno> {
+    off.map(|off| u64::try_from(off).map_err(|_| Errno::EINVAL)).transpose()
 }
 
 fn offset_out(cx: &Cx, ptr: UserPtr<i64>, end: &End) -> Result<(), Errno> {
@@ -146,20 +148,29 @@ fn offset_out(cx: &Cx, ptr: UserPtr<i64>, end: &End) -> Result<(), Errno> {
     }
 }
 
-/// What cannot be a source, and counts that are negative as Linux sees them.
+/// What cannot be a source (directories; eventfds and their like), and counts that are negative as Linux sees them.
 fn source(file: &File, count: usize) -> Result<(), Errno> {
-    let refused = file.path().dentry.kind() == FileType::Directory || isize::try_from(count).is_err();
+    let refused =
+        file.path().dentry.kind() == FileType::Directory || file.is_anonymous() || isize::try_from(count).is_err();
     if refused { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
-/// sendfile(2).
+/// sendfile(2). The offset is written back whatever the result.
 pub fn sendfile(cx: &mut Cx, out: i32, input: i32, off: UserPtr<i64>, count: usize) -> Result<usize, Errno> {
-    let start = offset_in(cx, off)?;
-    let mut from = End::new(readable(cx, input)?, start);
-    if start.is_some() && !from.file.is_seekable() {
+    let mut at = offset_in(cx, off)?;
+    let result = send(cx, out, input, &mut at, count);
+    match at {
+        Some(at) => off.write(cx.mm(), &at).and(result),
+        None => result,
+    }
+}
+
+fn send(cx: &Cx, out: i32, input: i32, at: &mut Option<i64>, count: usize) -> Result<usize, Errno> {
+    let input = readable(cx, input)?;
+    if at.is_some() && !input.is_seekable() {
         return Err(Errno::ESPIPE);
     }
-    source(&from.file, count)?;
+    let mut from = End::new(input, start(*at)?);
     let mut to = End::new(writable(cx, out)?, None);
     // A stream goes into pipes only, and what is in a pipe goes nowhere this way.
     let refused = match to.pipe {
@@ -169,9 +180,10 @@ pub fn sendfile(cx: &mut Cx, out: i32, input: i32, off: UserPtr<i64>, count: usi
     if refused {
         return Err(Errno::EINVAL);
     }
+    source(&from.file, count)?;
     let nonblock = to.file.is_nonblocking();
     let result = transfer(cx, &mut from, &mut to, count.min(MAX_RW_COUNT), nonblock);
-    offset_out(cx, off, &from)?;
+    *at = from.off.map(|off| off as i64);
     result
 }
 
@@ -186,17 +198,16 @@ pub fn copy_file_range(
     flags: u32,
 ) -> Result<usize, Errno> {
     let (from, to) = (cx.files().get(input)?, cx.files().get(out)?);
-    let raw = |ptr: UserPtr<i64>| ptr.non_null().map(|ptr| ptr.read(cx.mm())).transpose();
-    let (start_in, start_out) = (raw(off_in)?, raw(off_out)?);
+    let (start_in, start_out) = (offset_in(cx, off_in)?, offset_in(cx, off_out)?);
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    for f in [&from, &to] {
-        match f.path().dentry.kind() {
-            FileType::Regular => {}
-            FileType::Directory => return Err(Errno::EISDIR),
-            _ => return Err(Errno::EINVAL),
-        }
+    let kinds = [&from, &to].map(|f| f.path().dentry.kind());
+    if kinds.contains(&FileType::Directory) {
+        return Err(Errno::EISDIR);
+    }
+    if kinds != [FileType::Regular; 2] {
+        return Err(Errno::EINVAL);
     }
     if !from.is_readable() || !to.is_writable() || to.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EBADF);
@@ -213,8 +224,9 @@ pub fn copy_file_range(
     if Arc::ptr_eq(from.inode(), to.inode()) && a < b + n && b < a + n && n > 0 {
         return Err(Errno::EINVAL);
     }
-    // Instances of different types cannot copy among themselves (since Linux 5.19).
-    if from.inode().sb().fs_name() != to.inode().sb().fs_name() {
+    // Two instances cannot copy among themselves (since Linux 5.19), but for overlays, which do it by what lies below.
+    let [source, target] = [&from, &to].map(|f| f.inode().sb());
+    if !Arc::ptr_eq(source, target) && [source.fs_name(), target.fs_name()] != ["overlay"; 2] {
         return Err(Errno::EXDEV);
     }
     let mut from = End::new(from, start_in.map(|_| a));
@@ -243,33 +255,36 @@ pub fn splice(
     len: usize,
     flags: u32,
 ) -> Result<usize, Errno> {
-    if flags & !SPLICE_FLAGS != 0 {
-        return Err(Errno::EINVAL);
-    }
     if len == 0 {
         return Ok(0);
     }
-    let (from, to) = (readable(cx, input)?, writable(cx, out)?);
+    if flags & !SPLICE_FLAGS != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (from, to) = (cx.files().get(input)?, cx.files().get(out)?);
     let (pipe_in, pipe_out) = (pipe_of(&from), pipe_of(&to));
     if pipe_in.is_some() && !off_in.is_null() || pipe_out.is_some() && !off_out.is_null() {
         return Err(Errno::ESPIPE);
+    }
+    let (start_out, start_in) = (offset_in(cx, off_out)?, offset_in(cx, off_in)?);
+    if !from.is_readable() || !to.is_writable() {
+        return Err(Errno::EBADF);
     }
     let same = || pipe_in.as_ref().zip(pipe_out.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
     if pipe_in.is_none() && pipe_out.is_none() || same() {
         return Err(Errno::EINVAL);
     }
-    if to.flags().contains(OpenFlags::APPEND) && pipe_out.is_none() {
-        return Err(Errno::EINVAL);
-    }
-    if !off_in.is_null() && !from.is_seekable() || !off_out.is_null() && !to.is_seekable() {
+    if to.flags().contains(OpenFlags::APPEND) && pipe_out.is_none()
+        || start_in.is_some() && !from.is_seekable()
+        || start_out.is_some() && !to.is_seekable()
+    {
         return Err(Errno::EINVAL);
     }
     let nonblock = flags & SPLICE_F_NONBLOCK != 0
         || pipe_in.is_some() && from.is_nonblocking()
         || pipe_out.is_some() && to.is_nonblocking();
-    let (start_in, start_out) = (offset_in(cx, off_in)?, offset_in(cx, off_out)?);
     source(&from, len)?;
-    let (mut from, mut to) = (End::new(from, start_in), End::new(to, start_out));
+    let (mut from, mut to) = (End::new(from, start(start_in)?), End::new(to, start(start_out)?));
     let result = transfer(cx, &mut from, &mut to, len.min(MAX_RW_COUNT), nonblock);
     offset_out(cx, off_in, &from)?;
     offset_out(cx, off_out, &to)?;
@@ -282,16 +297,19 @@ pub fn vmsplice(cx: &mut Cx, fd: i32, iov: UserPtr<Iov>, count: usize, flags: u3
         return Err(Errno::EINVAL);
     }
     let file = cx.files().get(fd)?;
-    let pipe = pipe_of(&file).ok_or(Errno::EBADF)?;
+    if !file.is_readable() && !file.is_writable() {
+        return Err(Errno::EBADF);
+    }
     let list = import_iov(cx.mm(), iov.addr(), count)?;
+    if list.iter().all(|v| v.len == 0) {
+        return Ok(0);
+    }
+    let pipe = pipe_of(&file).ok_or(Errno::EBADF)?;
     let nonblock = flags & SPLICE_F_NONBLOCK != 0;
     if !file.is_writable() {
         return pipe.read(&mut Dst::user_iov(cx.mm(), &list), nonblock);
     }
     let mut src = Src::user_iov(cx.mm(), &list);
-    if src.remaining() == 0 {
-        return Ok(0);
-    }
     // Waits for the first free slot at most.
     let n = pipe.wait_writable(nonblock).and_then(|()| pipe.write(&mut src, true, false));
     written(cx, n)

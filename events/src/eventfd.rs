@@ -71,6 +71,9 @@ impl FileOps for EventFd {
     fn seekable(&self) -> bool {
         false
     }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        vfs::fileops::stay()
+    }
     fn pollable(&self) -> bool {
         true
     }
@@ -88,7 +91,7 @@ impl FileOps for EventFd {
         dst.put(&value.to_ne_bytes())
     }
     fn write_at(&self, f: &File, src: &mut Src<'_>, _off: u64) -> Result<usize, Errno> {
-        if src.remaining() < 8 {
+        if src.remaining() != 8 {
             return Err(Errno::EINVAL);
         }
         let mut bytes = [0; 8];

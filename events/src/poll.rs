@@ -123,10 +123,15 @@ pub fn select(files: &Arc<FdTable>, n: usize, sets: &mut Sets, deadline: Option<
                 wanted.set(*kind, set & 1 << bit != 0);
             }
             let fd = word as u32 * 64 + bit;
-            let file = files.get(fd as i32)?;
+            // A descriptor of a mere place is open, and "ready" in that it can never be waited for.
+            let file = files.get_any(fd as i32)?;
+            let (file, ready) = match file.is_path_only() {
+                true => (None, wanted),
+                false => (Some(file), PollEvents::empty()),
+            };
             entries.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
             fds.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            entries.push(Entry { file: Some(file), wanted, ready: PollEvents::empty() });
+            entries.push(Entry { file, wanted, ready });
             fds.push(fd);
         }
     }

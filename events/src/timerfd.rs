@@ -238,8 +238,14 @@ impl FileOps for TimerFd {
     fn as_any(&self) -> &dyn Any {
         self
     }
+    fn can_write(&self) -> bool {
+        false
+    }
     fn seekable(&self) -> bool {
         false
+    }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        vfs::fileops::stay()
     }
     fn pollable(&self) -> bool {
         true

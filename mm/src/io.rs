@@ -30,9 +30,12 @@ pub fn import_iov(mm: &Mm, iov: VirtAddr, count: usize) -> Result<IovVec, Errno>
     list.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
     list.resize(count, Iov::default());
     crate::user::UserSlice::new(iov, count).read_into(mm, &mut list)?;
+    if list.iter().any(|v| v.len > i64::MAX as u64) {
+        return Err(Errno::EINVAL);
+    }
     let mut total = 0usize;
     for v in &mut list {
-        let len = usize::try_from(v.len as i64).map_err(|_| Errno::EINVAL)?;
+        let len = v.len as usize;
         if !access_ok(VirtAddr(v.base), len) {
             return Err(Errno::EFAULT);
         }

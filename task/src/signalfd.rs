@@ -84,8 +84,14 @@ impl FileOps for SignalFd {
     fn as_any(&self) -> &dyn Any {
         self
     }
+    fn can_write(&self) -> bool {
+        false
+    }
     fn seekable(&self) -> bool {
         false
+    }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        vfs::fileops::stay()
     }
     /// Gives what is pending for whoever reads, not for whoever made the descriptor.
     fn read_at(&self, f: &File, dst: &mut Dst<'_>, _off: u64) -> Result<usize, Errno> {

@@ -3,7 +3,7 @@
 //! Each kind has an instance of its own that user space cannot mount, so that `st_dev` and `/proc/PID/fd` look as programs
 //! expect: `pipe:[1234]`, `socket:[1234]`, `anon_inode:[eventpoll]`.
 
-use crate::attr::Attr;
+use crate::attr::{Attr, SetAttr};
 use crate::cred::Cred;
 use crate::dentry::Dentry;
 use crate::file::File;
@@ -86,9 +86,27 @@ fn anon_inodefs() -> &'static (PseudoFs, Arc<dyn Inode>) {
     static FS: Once<(PseudoFs, Arc<dyn Inode>)> = Once::new();
     FS.get_or_init(|| {
         let fs = PseudoFs::new("anon_inodefs", magic::ANON_INODE);
-        let inode: Arc<dyn Inode> = Arc::new(AnonInode::new(fs.sb(), 0o600));
+        let inode: Arc<dyn Inode> = Arc::new(SharedInode(AnonInode::new(fs.sb(), 0o600)));
         (fs, inode)
     })
+}
+
+/// The one inode of all anonymous files; nobody may change what the others see.
+struct SharedInode(AnonInode);
+
+impl Inode for SharedInode {
+    fn base(&self) -> &InodeBase {
+        self.0.base()
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn attr(&self) -> Result<Attr, Errno> {
+        self.0.attr()
+    }
+    fn set_attr(&self, _set: &SetAttr) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }
 
 /// An inode with nothing but attributes.

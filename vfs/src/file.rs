@@ -141,6 +141,10 @@ impl File {
     pub fn is_path_only(&self) -> bool {
         self.flags().contains(OpenFlags::PATH)
     }
+    /// It holds no data of its own: an eventfd or its like, or a name for a process or a namespace.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.inode().sb().fs_name(), "anon_inodefs" | "pidfs" | "nsfs")
+    }
     /// May be read.
     #[inline]
     pub fn is_readable(&self) -> bool {
@@ -180,6 +184,13 @@ impl File {
             && !self.inode().owner_or_capable(&self.cred)
         {
             return Err(Errno::EPERM);
+        }
+        // Of a pipe the flag asks for packets.
+        if new.contains(OpenFlags::DIRECT)
+            && self.path.dentry.kind() != FileType::Fifo
+            && !crate::open::takes_direct(&self.path)
+        {
+            return Err(Errno::EINVAL);
         }
         let next = (old - OpenFlags::SETTABLE) | (new & OpenFlags::SETTABLE);
         self.ops.set_flags(self, next)?;
@@ -265,14 +276,14 @@ impl File {
     /// pread(2): at `off`; the position stays.
     #[inline]
     pub fn pread(&self, dst: &mut Dst<'_>, off: u64) -> Result<usize, Errno> {
-        if !self.is_readable() {
-            return Err(Errno::EBADF);
-        }
         if off > MAX_OFFSET {
             return Err(Errno::EINVAL);
         }
         if !self.seekable {
             return Err(Errno::ESPIPE);
+        }
+        if !self.is_readable() {
+            return Err(Errno::EBADF);
         }
         let n = self.ops.read_at(self, dst, off)?;
         Ok(self.did_read(n))
@@ -306,14 +317,14 @@ impl File {
     }
     /// pwritev2(2) with `RWF_APPEND` or `RWF_NOAPPEND` decided by the caller.
     pub fn pwrite_opts(&self, src: &mut Src<'_>, off: u64, limit: u64, append: bool) -> Result<usize, Errno> {
-        if !self.is_writable() {
-            return Err(Errno::EBADF);
-        }
         if off > MAX_OFFSET {
             return Err(Errno::EINVAL);
         }
         if !self.seekable {
             return Err(Errno::ESPIPE);
+        }
+        if !self.is_writable() {
+            return Err(Errno::EBADF);
         }
         self.write_range(src, off, limit, append).map(|(n, _)| n)
     }
@@ -371,7 +382,7 @@ impl File {
             return Err(Errno::EINVAL);
         }
         if !self.seekable {
-            return Err(Errno::ESPIPE);
+            return self.ops.seek(self, off, whence).unwrap_or(Err(Errno::ESPIPE));
         }
         let _pos = self.hold_pos();
         let pos = match self.ops.seek(self, off, whence) {

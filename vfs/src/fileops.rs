@@ -37,6 +37,11 @@ pub trait DirSink {
     fn entry(&mut self, next: u64, ino: u64, kind: FileType, name: &[u8]) -> bool;
 }
 
+/// lseek of what has no positions and yet takes the call: the position stays 0.
+pub fn stay() -> Option<Result<u64, Errno>> {
+    Some(Ok(0))
+}
+
 /// The operations of an open file. For regular files `vfs` holds the inode's lock around `write_at` and `fallocate`; `off` is the
 /// position (the end of the file for `O_APPEND`), meaningless for streams.
 pub trait FileOps: Send + Sync + Any {
@@ -50,11 +55,20 @@ pub trait FileOps: Send + Sync + Any {
     fn write_at(&self, _f: &File, _src: &mut Src<'_>, _off: u64) -> Result<usize, Errno> {
         Err(Errno::EINVAL)
     }
+    /// read(2) means something: where it does not, EINVAL comes before the buffers are looked at.
+    fn can_read(&self) -> bool {
+        true
+    }
+    /// The same of write(2).
+    fn can_write(&self) -> bool {
+        true
+    }
     /// It has positions; streams (pipes, sockets, terminals) answer ESPIPE to lseek and pread.
     fn seekable(&self) -> bool {
         true
     }
     /// Moves the position of something that is no regular file or directory with an unusual notion of it; `None`: the usual rules.
+    /// What has no positions and yet takes lseek (see [`stay`]) answers too.
     fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
         None
     }

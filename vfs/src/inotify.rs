@@ -169,8 +169,14 @@ impl FileOps for Inotify {
     fn as_any(&self) -> &dyn Any {
         self
     }
+    fn can_write(&self) -> bool {
+        false
+    }
     fn seekable(&self) -> bool {
         false
+    }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        crate::fileops::stay()
     }
     fn signals(&self) -> crate::fileops::Signals {
         crate::fileops::Signals::ToOwner

@@ -18,6 +18,13 @@ use abi::stat::{S_IALLUGO, S_IFREG};
 use alloc::sync::Arc;
 use core::any::Any;
 
+/// What may stand beside `O_PATH`.
+const WITH_PATH: OpenFlags = OpenFlags::PATH
+    .union(OpenFlags::DIRECTORY)
+    .union(OpenFlags::NOFOLLOW)
+    .union(OpenFlags::CLOEXEC)
+    .union(OpenFlags::EMPTY_PATH);
+
 /// How to open.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
@@ -34,13 +41,13 @@ impl How {
     pub fn from_open(flags: u32, mode: u32, umask: u32) -> Result<How, Errno> {
         let flags = OpenFlags::from_bits_truncate(flags);
         let flags = if flags.contains(OpenFlags::PATH) {
-            flags & (OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC)
+            flags & WITH_PATH
         } else {
             // On 64-bit machines every open(2) is one for large files, and F_GETFL says so.
             flags | OpenFlags::LARGEFILE
         };
         let mode = if flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE_BIT) { mode & S_IALLUGO } else { 0 };
-        let how = How { flags, mode, umask };
+        let how = How { flags: complete(flags), mode, umask };
         how.check()?;
         Ok(how)
     }
@@ -52,12 +59,10 @@ impl How {
         if makes && mode & !(S_IALLUGO as u64) != 0 || !makes && mode != 0 {
             return Err(Errno::EINVAL);
         }
-        if flags.contains(OpenFlags::PATH)
-            && !(flags - (OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC)).is_empty()
-        {
+        if flags.contains(OpenFlags::PATH) && !WITH_PATH.contains(flags) {
             return Err(Errno::EINVAL);
         }
-        let how = How { flags, mode: mode as u32, umask };
+        let how = How { flags: complete(flags), mode: mode as u32, umask };
         how.check()?;
         Ok(how)
     }
@@ -67,9 +72,6 @@ impl How {
             return Err(Errno::EINVAL);
         }
         if f.contains(OpenFlags::TMPFILE_BIT) && (!f.contains(OpenFlags::DIRECTORY) || !f.wants_write()) {
-            return Err(Errno::EINVAL);
-        }
-        if f.contains(OpenFlags::SYNC_BIT) && !f.contains(OpenFlags::DSYNC) {
             return Err(Errno::EINVAL);
         }
         Ok(())
@@ -87,6 +89,11 @@ impl How {
         }
         mask
     }
+}
+
+/// The bit that makes `O_SYNC` more than `O_DSYNC` means both.
+fn complete(flags: OpenFlags) -> OpenFlags {
+    if flags.contains(OpenFlags::SYNC_BIT) { flags | OpenFlags::SYNC } else { flags }
 }
 
 /// Opens `path`.
@@ -188,6 +195,9 @@ pub fn open_found(path: Path, how: &How, caller: &Caller<'_>, created: bool) -> 
     } else {
         may_open(&path, &mut flags, how, caller.cred)?;
     }
+    if flags.contains(OpenFlags::DIRECT) && !takes_direct(&path) {
+        return Err(Errno::EINVAL);
+    }
     let writes = flags.wants_write() && kind == FileType::Regular;
     if writes || flags.contains(OpenFlags::TRUNC) {
         path.mnt.want_write()?;
@@ -219,6 +229,11 @@ pub fn open_found(path: Path, how: &How, caller: &Caller<'_>, created: bool) -> 
     }
     notify::on_file(&file, Event::OPEN);
     Ok(file)
+}
+
+/// `O_DIRECT` means something here: there is a page cache to go round.
+pub(crate) fn takes_direct(path: &Path) -> bool {
+    path.inode().cache().is_some()
 }
 
 fn truncate_open(file: &File) -> Result<(), Errno> {

@@ -238,14 +238,15 @@ fn lock_two<'a>(a: &'a Arc<Dentry>, b: &'a Arc<Dentry>) -> TwoDirs<'a> {
     TwoDirs { _first: first.inode().base().lock.lock(), _second: Some(second.inode().base().lock.lock()) }
 }
 
-/// renameat2(2).
-pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u32) -> Result<(), Errno> {
-    if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0
-        || flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0
-    {
-        return Err(Errno::EINVAL);
-    }
-    let (old_dir, old_last) = lookup_parent(from, old)?;
+/// The flags of renameat2(2) when they go together; else EINVAL.
+pub fn rename_flags(flags: u32) -> Result<u32, Errno> {
+    let unknown = flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0;
+    let at_odds = flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0;
+    if unknown || at_odds { Err(Errno::EINVAL) } else { Ok(flags) }
+}
+
+/// renameat2(2), with the old name looked up ([`lookup_parent`]): only then Linux looks at the new one.
+pub fn rename((old_dir, old_last): (Path, Last<'_>), to: &Start<'_>, new: &[u8], flags: u32) -> Result<(), Errno> {
     let (new_dir, new_last) = lookup_parent(to, new)?;
     if !Arc::ptr_eq(&old_dir.mnt, &new_dir.mnt) {
         return Err(Errno::EXDEV);
@@ -292,7 +293,7 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
         // Two names of one file: nothing to do (rename(2)).
         return Ok(());
     }
-    may_delete(old_dir.inode(), &moved, from.cred, is_dir)?;
+    may_delete(old_dir.inode(), &moved, to.cred, is_dir)?;
     match &target {
         None => may_make(&new_dir, to.cred)?,
         Some(t) if exchange => may_delete(new_dir.inode(), t, to.cred, t.kind() == FileType::Directory)?,
@@ -301,12 +302,12 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
     // A directory that gets another parent is itself changed: its `..`.
     if !same_dir {
         if is_dir {
-            moved.inode().check(from.cred, may::WRITE)?;
+            moved.inode().check(to.cred, may::WRITE)?;
         }
         if let (true, Some(t)) = (exchange, &target)
             && t.kind() == FileType::Directory
         {
-            t.inode().check(from.cred, may::WRITE)?;
+            t.inode().check(to.cred, may::WRITE)?;
         }
     }
     if moved.is_mountpoint() || target.as_ref().is_some_and(|t| t.is_mountpoint()) {
@@ -324,7 +325,7 @@ pub fn rename(from: &Start<'_>, old: &[u8], to: &Start<'_>, new: &[u8], flags: u
         new_name: new_last.name,
         victim: target.as_ref().map(|t| t.inode()),
         flags,
-        cred: from.cred,
+        cred: to.cred,
     })?;
     match &target {
         Some(t) if exchange => {

@@ -35,13 +35,13 @@ pub fn epoll_ctl(cx: &mut Cx, epfd: i32, op: i32, fd: i32, event: UserPtr<EpollE
 }
 
 fn wait(cx: &Cx, epfd: i32, events: UserPtr<EpollEvent>, most: i32, deadline: Option<Instant>) -> Result<i32, Errno> {
+    let file = cx.files().get(epfd)?;
     if most <= 0 || most > MAX_EVENTS {
         return Err(Errno::EINVAL);
     }
     if !mm::io::access_ok(events.addr(), most as usize * size_of::<EpollEvent>()) {
         return Err(Errno::EFAULT);
     }
-    let file = cx.files().get(epfd)?;
     let epoll = file.ops_as::<Epoll>().ok_or(Errno::EINVAL)?;
     epoll.wait(cx.mm(), events, most as usize, deadline).map(|n| n as i32)
 }

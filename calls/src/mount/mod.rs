@@ -16,7 +16,7 @@ use abi::mount::{MS_MGC_MSK, MS_MGC_VAL, MountFlags, UmountFlags};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
-use mm::user::UserCStr;
+use mm::user::{PathBuf, UserCStr};
 use task::Cx;
 use vfs::config::Given;
 use vfs::ns::Namespace;
@@ -70,6 +70,19 @@ fn optional(cx: &Cx, text: UserCStr) -> Result<Option<Vec<u8>>, Errno> {
     text.read_string(cx.mm(), PAGE_SIZE - 1, Errno::EINVAL).map(Some)
 }
 
+/// The options of mount(2): what a page holds of them.
+fn options(cx: &Cx, data: UserCStr) -> Result<Vec<u8>, Errno> {
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    let mut text = PathBuf::new();
+    match data.read_path(cx.mm(), &mut text) {
+        Err(Errno::ENAMETOOLONG) => text.truncate(PAGE_SIZE - 1),
+        result => result?,
+    }
+    Ok(text.into_vec())
+}
+
 /// mount(2).
 pub fn mount(
     cx: &mut Cx,
@@ -81,7 +94,7 @@ pub fn mount(
 ) -> Result<(), Errno> {
     let fs_type = optional(cx, fs_type)?;
     let source = optional(cx, source)?;
-    let data = optional(cx, data)?.unwrap_or_default();
+    let data = options(cx, data)?;
     let place = at::lookup(cx, AT_FDCWD, target, 0, true)?;
     let flags = if flags & MS_MGC_MSK == MS_MGC_VAL { flags & !MS_MGC_MSK } else { flags };
     let f = MountFlags::from_bits_truncate(flags);
@@ -155,6 +168,12 @@ fn remount_flags(f: MountFlags, place: &Path) -> MntFlags {
     (new - kept) | (place.mnt.flags() & kept)
 }
 
+/// A directory that a path leads to.
+fn directory(cx: &Cx, path: UserCStr) -> Result<Path, Errno> {
+    let place = at::lookup(cx, AT_FDCWD, path, 0, true)?;
+    if place.dentry.kind() == FileType::Directory { Ok(place) } else { Err(Errno::ENOTDIR) }
+}
+
 fn source_place(cx: &Cx, source: Option<&[u8]>) -> Result<Path, Errno> {
     let text = source.filter(|s| !s.is_empty()).ok_or(Errno::EINVAL)?;
     at::with_text(cx, AT_FDCWD, text, Default::default(), |start, text| walk::lookup(start, text, true))
@@ -183,12 +202,8 @@ pub fn umount2(cx: &mut Cx, target: UserCStr, flags: u32) -> Result<(), Errno> {
 
 /// pivot_root(2). Every process whose root or working directory was the old root follows.
 pub fn pivot_root(cx: &mut Cx, new_root: UserCStr, put_old: UserCStr) -> Result<(), Errno> {
+    let [new, old] = [directory(cx, new_root)?, directory(cx, put_old)?];
     may_mount(cx)?;
-    let new = at::lookup(cx, AT_FDCWD, new_root, 0, true)?;
-    let old = at::lookup(cx, AT_FDCWD, put_old, 0, true)?;
-    if new.dentry.kind() != FileType::Directory || old.dentry.kind() != FileType::Directory {
-        return Err(Errno::ENOTDIR);
-    }
     let dirs = cx.fs().dirs();
     namespace::pivot_root(&new, &old, &dirs.root, &dirs.ns)?;
     let before = dirs.root.clone();

@@ -19,7 +19,13 @@ const CONTROL_LEN_MAX: u64 = i32::MAX as u64;
 const SECOND: u64 = 1_000_000_000;
 
 /// A message header and its buffers, checked as Linux does on copying it in.
-fn read_header(cx: &Cx, at: UserPtr<MsgHdr>) -> Result<(MsgHdr, IovVec), Errno> {
+///
+/// `named` takes the address in, which a receiver only gives room for.
+fn read_header(
+    cx: &Cx,
+    at: UserPtr<MsgHdr>,
+    named: impl FnOnce(&MsgHdr) -> Result<(), Errno>,
+) -> Result<(MsgHdr, IovVec), Errno> {
     let mut head = at.read(cx.mm())?;
     if head.name == 0 {
         head.namelen = 0;
@@ -28,6 +34,7 @@ fn read_header(cx: &Cx, at: UserPtr<MsgHdr>) -> Result<(MsgHdr, IovVec), Errno> 
         return Err(Errno::EINVAL);
     }
     head.namelen = head.namelen.min(SOCKADDR_STORAGE as i32);
+    named(&head)?;
     if head.iovlen > UIO_MAXIOV as u64 {
         return Err(Errno::EMSGSIZE);
     }
@@ -37,16 +44,18 @@ fn read_header(cx: &Cx, at: UserPtr<MsgHdr>) -> Result<(MsgHdr, IovVec), Errno> 
 
 fn send_one(cx: &Cx, file: &File, at: UserPtr<MsgHdr>, flags: u32) -> Result<usize, Errno> {
     let socket = Socket::of(file)?;
-    let (head, iov) = read_header(cx, at)?;
-    let to = match head.namelen {
-        0 => None,
-        len => Some(SockAddr::read(cx.mm(), VirtAddr(head.name), len)?),
-    };
+    let mut to = None;
+    let (head, iov) = read_header(cx, at, |head| {
+        if head.namelen > 0 {
+            to = Some(SockAddr::read(cx.mm(), VirtAddr(head.name), head.namelen)?);
+        }
+        Ok(())
+    })?;
     let mut control = Control::default();
     if head.controllen > CONTROL_LEN_MAX {
         return Err(Errno::ENOBUFS);
     }
-    if head.control != 0 && head.controllen > 0 {
+    if head.controllen > 0 {
         control::read(cx, VirtAddr(head.control), head.controllen as usize, &mut control)?;
     }
     let flags = call_flags(flags, file);
@@ -63,7 +72,7 @@ fn send_one(cx: &Cx, file: &File, at: UserPtr<MsgHdr>, flags: u32) -> Result<usi
 }
 
 fn recv_one(cx: &Cx, file: &File, at: UserPtr<MsgHdr>, flags: u32) -> Result<usize, Errno> {
-    let (head, iov) = read_header(cx, at)?;
+    let (head, iov) = read_header(cx, at, |_| Ok(()))?;
     let flags = call_flags(flags, file);
     let mut dst = Dst::user_iov(cx.mm(), &iov);
     let mut msg = RecvMsg::plain(&mut dst, flags);
@@ -86,14 +95,23 @@ fn recv_one(cx: &Cx, file: &File, at: UserPtr<MsgHdr>, flags: u32) -> Result<usi
     Ok(n)
 }
 
+/// `MSG_CMSG_COMPAT`: the layout of 32-bit programs, which the kernel asks of itself for them; nobody else may.
+const COMPAT: u32 = 0x8000_0000;
+
+fn native(flags: u32) -> Result<u32, Errno> {
+    if flags & COMPAT != 0 { Err(Errno::EINVAL) } else { Ok(flags) }
+}
+
 /// sendmsg(2).
 pub fn sendmsg(cx: &mut Cx, fd: i32, msg: UserPtr<MsgHdr>, flags: u32) -> Result<usize, Errno> {
+    let flags = native(flags)?;
     let file = socket_file(cx, fd)?;
     send_one(cx, &file, msg, flags)
 }
 
 /// recvmsg(2).
 pub fn recvmsg(cx: &mut Cx, fd: i32, msg: UserPtr<MsgHdr>, flags: u32) -> Result<usize, Errno> {
+    let flags = native(flags)?;
     let file = socket_file(cx, fd)?;
     recv_one(cx, &file, msg, flags)
 }
@@ -105,6 +123,7 @@ fn count_of(vec: UserPtr<MmsgHdr>, i: usize) -> UserPtr<u32> {
 
 /// sendmmsg(2): how many were sent; an error only when none was.
 pub fn sendmmsg(cx: &mut Cx, fd: i32, vec: UserPtr<MmsgHdr>, len: u32, flags: u32) -> Result<usize, Errno> {
+    let flags = native(flags)?;
     let file = socket_file(cx, fd)?;
     for i in 0..(len as usize).min(UIO_MAXIOV) {
         let sent = send_one(cx, &file, vec.at(i).cast(), flags);
@@ -126,6 +145,7 @@ pub fn recvmmsg(
     flags: u32,
     timeout: UserPtr<Timespec>,
 ) -> Result<usize, Errno> {
+    let flags = native(flags)?;
     let deadline = match timeout.non_null() {
         None => None,
         Some(at) => Some(deadline(at.read(cx.mm())?)?),

@@ -66,6 +66,8 @@ pub fn socket(cx: &mut Cx, family: i32, kind: u32, protocol: i32) -> Result<i32,
 /// socketpair(2).
 pub fn socketpair(cx: &mut Cx, family: i32, kind: u32, protocol: i32, fds: UserPtr<[i32; 2]>) -> Result<(), Errno> {
     let flags = type_flags(kind & !kind::TYPE_MASK)?;
+    // The place for the result is looked at before the sockets are.
+    fds.write(cx.mm(), &[-1; 2])?;
     let (a, b) = net::create_pair(family, kind & kind::TYPE_MASK, protocol, &net_cx(cx))?;
     let (a, b) = (new_file(cx, a, flags), new_file(cx, b, flags));
     let cloexec = flags.contains(OpenFlags::CLOEXEC);
@@ -104,8 +106,8 @@ pub fn accept(cx: &mut Cx, fd: i32, addr: VirtAddr, len: UserPtr<i32>) -> Result
 
 /// accept4(2).
 pub fn accept4(cx: &mut Cx, fd: i32, addr: VirtAddr, len: UserPtr<i32>, flags: u32) -> Result<i32, Errno> {
+    let file = cx.files().get(fd)?;
     let flags = type_flags(flags)?;
-    let file = socket_file(cx, fd)?;
     let ops = Socket::of(&file)?.accept(file.is_nonblocking())?;
     let end = new_file(cx, ops, flags);
     if addr.0 != 0 {
@@ -117,7 +119,7 @@ pub fn accept4(cx: &mut Cx, fd: i32, addr: VirtAddr, len: UserPtr<i32>, flags: u
 
 /// connect(2).
 pub fn connect(cx: &mut Cx, fd: i32, addr: VirtAddr, len: i32) -> Result<(), Errno> {
-    let file = socket_file(cx, fd)?;
+    let file = cx.files().get(fd)?;
     let addr = SockAddr::read(cx.mm(), addr, len)?;
     Socket::of(&file)?.connect(&addr, file.is_nonblocking(), &net_cx(cx))
 }

@@ -74,8 +74,8 @@ fn peer_groups(cx: &Cx, file: &File, value: VirtAddr, len: UserPtr<i32>, room: u
 
 /// setsockopt(2).
 pub fn setsockopt(cx: &mut Cx, fd: i32, level: i32, name: i32, value: VirtAddr, len: i32) -> Result<(), Errno> {
-    let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
     let file = socket_file(cx, fd)?;
+    let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
     let mut bytes = [0; VALUE_MAX];
     let bytes = bytes.get_mut(..len.min(VALUE_MAX)).unwrap_or_default();
     cx.mm().read_bytes(value, bytes)?;

@@ -266,8 +266,20 @@ impl FileOps for Epoll {
     fn as_any(&self) -> &dyn Any {
         self
     }
+    fn can_read(&self) -> bool {
+        false
+    }
+    fn can_write(&self) -> bool {
+        false
+    }
     fn seekable(&self) -> bool {
         false
+    }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        vfs::fileops::stay()
+    }
+    fn ioctl(&self, _f: &File, _caller: &vfs::Caller<'_>, _cmd: u32, _arg: u64) -> Result<i64, Errno> {
+        Err(Errno::EINVAL)
     }
     fn pollable(&self) -> bool {
         true

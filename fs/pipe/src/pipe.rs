@@ -20,6 +20,8 @@ use vfs::{PollEvents, PollTable};
 pub const MAX_SIZE: usize = 1 << 20;
 /// The largest capacity anybody may ask for.
 const LIMIT: usize = 1 << 31;
+/// The most slots there is memory for: Linux keeps them in one allocation of 4 MiB.
+const MOST_SLOTS: usize = 1 << 16;
 
 /// The object both ends share.
 pub struct Pipe {
@@ -318,6 +320,9 @@ impl Pipe {
     pub fn set_capacity(&self, want: u64, privileged: bool) -> Result<usize, Errno> {
         let want = usize::try_from(want).ok().filter(|&n| n <= LIMIT).ok_or(Errno::EINVAL)?;
         let slots = want.div_ceil(PAGE_SIZE).max(1).next_power_of_two();
+        if slots > MOST_SLOTS {
+            return Err(Errno::ENOMEM);
+        }
         let mut buffers = self.buffers.lock();
         if slots > buffers.slots() && slots * PAGE_SIZE > MAX_SIZE && !privileged {
             return Err(Errno::EPERM);

@@ -69,7 +69,9 @@ impl World {
     }
     /// renameat2.
     pub fn rename(&self, old: &str, new: &str, flags: u32) -> Result<(), Errno> {
-        self.with(|s, _| ops::rename(s, old.as_bytes(), s, new.as_bytes(), flags))
+        self.with(|s, _| {
+            ops::rename(walk::lookup_parent(s, old.as_bytes())?, s, new.as_bytes(), ops::rename_flags(flags)?)
+        })
     }
     /// open with raw flags.
     pub fn open(&self, path: &str, flags: u32, mode: u32) -> Result<Arc<File>, Errno> {

@@ -32,7 +32,7 @@ impl Mm {
         let dont_unmap = flags.contains(MremapFlags::DONTUNMAP);
         let old_len = page_up(old_len as u64).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len as u64).ok_or(Errno::EINVAL)?;
-        if !aligned(old) || new_len == 0 || old.0 > USER_MAX || new_len > USER_MAX {
+        if !aligned(old) || new_len == 0 || new_len > USER_MAX {
             return Err(Errno::EINVAL);
         }
         if (fixed || dont_unmap) && !may_move || dont_unmap && old_len != new_len {

@@ -15,7 +15,9 @@ impl Mm {
         if !aligned(addr) || flags.contains(MsyncFlags::ASYNC | MsyncFlags::SYNC) {
             return Err(Errno::EINVAL);
         }
-        let end = page_up(len as u64).and_then(|n| addr.0.checked_add(n)).ok_or(Errno::ENOMEM)?;
+        // A length so near the end of all numbers that it rounds up to 0 is none, as on Linux.
+        let len = page_up(len as u64).unwrap_or(0);
+        let end = addr.0.checked_add(len).ok_or(Errno::ENOMEM)?;
         let (mut at, mut hole) = (addr.0, false);
         while at < end {
             let areas = self.areas.read();
@@ -38,7 +40,7 @@ impl Mm {
         if hole { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
-    /// mincore(2); hands the result bytes to `sink` in pieces.
+    /// mincore(2); hands the result bytes to `sink` in pieces, also those before a hole.
     pub fn mincore(
         &self,
         addr: VirtAddr,
@@ -55,11 +57,21 @@ impl Mm {
         while at < end {
             let n = (((end - at) / PAGE) as usize).min(CHUNK);
             let chunk = bytes.get_mut(..n).unwrap_or_default();
+            let mut known = 0;
+            let mut result = Ok(());
             for byte in chunk.iter_mut() {
-                *byte = u8::from(self.is_resident(at)?);
+                match self.is_resident(at) {
+                    Ok(resident) => *byte = u8::from(resident),
+                    Err(e) => {
+                        result = Err(e);
+                        break;
+                    }
+                }
+                known += 1;
                 at += PAGE;
             }
-            sink(chunk)?;
+            sink(chunk.get(..known).unwrap_or_default())?;
+            result?;
             sched::cond_resched();
         }
         Ok(())

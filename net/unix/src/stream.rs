@@ -106,6 +106,7 @@ impl UnixSocket {
             true => asked,
             false => asked.min(self.common.rcvlowat() as usize),
         };
+        let for_nothing = asked == 0;
         let by_sender = self.passes_sender();
         let mut extras = Extras { inline: self.common.is(Flag::OobInline), ..Extras::default() };
         let mut deadline = None;
@@ -132,7 +133,9 @@ impl UnixSocket {
                 }
             }
             let done = msg.dst.done() - start;
-            let enough = done >= target || peek && done > 0 || !extras.files.is_empty();
+            // A receive of nothing waits for something all the same.
+            let enough =
+                (done >= target && (!for_nothing || self.held() > 0)) || peek && done > 0 || !extras.files.is_empty();
             if let Err(e) = result
                 && done == 0
             {

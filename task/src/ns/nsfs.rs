@@ -156,6 +156,15 @@ impl FileOps for NsFile {
     fn as_any(&self) -> &dyn Any {
         self
     }
+    fn can_read(&self) -> bool {
+        false
+    }
+    fn can_write(&self) -> bool {
+        false
+    }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        Some(Err(Errno::ESPIPE))
+    }
     fn ioctl(&self, _f: &File, caller: &Caller<'_>, command: u32, arg: u64) -> Result<i64, Errno> {
         let me = crate::current().ok_or(Errno::ENOTTY)?;
         let ns = &self.0;

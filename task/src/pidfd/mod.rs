@@ -52,8 +52,14 @@ impl FileOps for PidFd {
     fn as_any(&self) -> &dyn Any {
         self
     }
-    fn seekable(&self) -> bool {
+    fn can_read(&self) -> bool {
         false
+    }
+    fn can_write(&self) -> bool {
+        false
+    }
+    fn seek(&self, _f: &File, _off: i64, _whence: u32) -> Option<Result<u64, Errno>> {
+        Some(Err(Errno::ESPIPE))
     }
     fn pollable(&self) -> bool {
         true
