@@ -84,6 +84,11 @@ pub fn key(table: &str, case: &str, smp: u32) -> String {
 /// One boot: how many cases came to their end, and why not more.
 fn boot(table: &str, cases: &[Case], smp: u32, board: &Board) -> (usize, String) {
     let folder = setting().target.join(format!("ochre/cases/{table}-smp{smp}"));
+    if cases.iter().any(|case| case.script.contains("$PROGRAMS"))
+        && let Err(e) = tool::guest_programs()
+    {
+        return (0, e);
+    }
     if let Err(e) = write_scripts(&folder, cases) {
         return (0, format!("{}: {e}", folder.display()));
     }
@@ -91,6 +96,7 @@ fn boot(table: &str, cases: &[Case], smp: u32, board: &Board) -> (usize, String)
     let mut command = tool::run_command(&["--smp", &smp.to_string(), "--mem", "2G"]);
     command.arg("/bin/bash").arg(folder.join("driver.sh")).arg(&folder);
     command.arg(cases::USUAL_LIMIT.to_string()).env("CASES", setting().root.join("tests/cases"));
+    command.env("PROGRAMS", setting().target.join("debug"));
     for (name, value) in [("LC_ALL", "C"), ("TERM", "dumb"), ("TZ", "UTC0")] {
         command.env(name, value);
     }

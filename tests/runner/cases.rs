@@ -4,6 +4,7 @@
 //! `# needs: PROGRAM ...` below the heading names programs without which the case is left out;
 //! `# limit: SECONDS` gives it more time than the usual; `# slow` leaves it out unless the run's
 //! filter names it or its table.
+//! The scripts find files of the folder in `$CASES` and the programs of `tests/guest` in `$PROGRAMS`.
 //! What Linux does is stored in `TABLE.expected` in the same form: standard output and error as
 //! one text, then a line `exit STATUS`. `./x test --record` writes it.
 

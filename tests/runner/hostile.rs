@@ -1,10 +1,7 @@
-//! Hostile and heavy programs: none may end or hang the kernel. The programs are in
-//! `tests/guest`; the first test that needs one builds them.
+//! Hostile and heavy programs: none may end or hang the kernel. The programs are in `tests/guest`.
 
 use crate::direct::Test;
-use crate::tool::{describe, kernel_log, run, setting};
-use std::process::Command;
-use std::sync::OnceLock;
+use crate::tool::{describe, guest_program, kernel_log, run, setting};
 
 /// The tests.
 pub const TESTS: &[Test] = &[
@@ -41,23 +38,9 @@ pub const TESTS: &[Test] = &[
     ("heap_objects_come_back", leaks),
 ];
 
-/// The file of a guest program, built if need be.
-fn path(program: &str) -> Result<String, String> {
-    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-    BUILT.get_or_init(build).clone()?;
-    Ok(setting().target.join("debug").join(program).display().to_string())
-}
-
-fn build() -> Result<(), String> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--package", "ochre-guest", "--bins"]).current_dir(&setting().root);
-    let output = cargo.env("CARGO_TARGET_DIR", &setting().target).output().map_err(|e| e.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(describe(&output)) }
-}
-
 /// The fuzzer with this seed, started by `by`.
 fn fuzz(options: &[&str], by: &[&str], seed: &str) -> Result<(), String> {
-    let (file, calls) = (path("fuzz-calls")?, setting().fuzz_calls.to_string());
+    let (file, calls) = (guest_program("fuzz-calls")?, setting().fuzz_calls.to_string());
     let command = [by, &[&file, seed, &calls]].concat();
     let output = run(&[options, &["--timeout", "600"]].concat(), &command, b"")?;
     if output.status.success() { Ok(()) } else { Err(describe(&output)) }
@@ -66,7 +49,7 @@ fn fuzz(options: &[&str], by: &[&str], seed: &str) -> Result<(), String> {
 fn program(options: &[&str], command: &[&str], wanted: &str) -> Result<(), String> {
     let mut options = options.to_vec();
     options.extend(["--timeout", "300"]);
-    let file = path(command.first().copied().unwrap_or_default())?;
+    let file = guest_program(command.first().copied().unwrap_or_default())?;
     let mut words = vec![file.as_str()];
     words.extend(command.iter().skip(1));
     let output = run(&options, &words, b"")?;
@@ -82,7 +65,7 @@ fn leaks() -> Result<(), String> {
 
 /// The storm may be killed for its memory; afterwards the machine must still do its work.
 fn aftermath(command: &[&str]) -> Result<(), String> {
-    let file = path(command.first().copied().unwrap_or_default())?;
+    let file = guest_program(command.first().copied().unwrap_or_default())?;
     let arguments = command.get(1..).unwrap_or_default().join(" ");
     let script = format!("{file} {arguments}; echo status $?; echo alive | cat");
     let output = run(&["--mem", "64M", "--timeout", "300"], &["sh", "-c", &script], b"")?;

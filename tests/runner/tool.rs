@@ -42,6 +42,25 @@ pub fn setting() -> &'static Setting {
     })
 }
 
+/// The file of a guest program, built if need be.
+pub fn guest_program(name: &str) -> Result<String, String> {
+    guest_programs()?;
+    Ok(setting().target.join("debug").join(name).display().to_string())
+}
+
+/// Builds the guest programs, once.
+pub fn guest_programs() -> Result<(), String> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    BUILT.get_or_init(build_guest_programs).clone()
+}
+
+fn build_guest_programs() -> Result<(), String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--package", "ochre-guest", "--bins"]).current_dir(&setting().root);
+    let output = cargo.env("CARGO_TARGET_DIR", &setting().target).output().map_err(|e| e.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(describe(&output)) }
+}
+
 /// The right to run one guest; given back when dropped.
 pub struct Slot(());
 
