@@ -18,8 +18,9 @@ use mm::{MapRequest, MappedFile};
 use task::Cx;
 use task::access::{Creds, Mode, may_access};
 use vfs::cred::Cap;
-use vfs::file::{File, Mapping};
+use vfs::file::File;
 use vfs::fileops::MmapKind;
+use vfs::mapping::Mapping;
 
 /// The kind bits of `MAP_*`.
 const TYPE: u32 = 0x0f;

@@ -8,7 +8,7 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use mm::VmaName;
-use vfs::file::Mapping;
+use vfs::mapping::Mapping;
 use vfs::{Cap, Cred, DirSink, File, FileType};
 
 /// Position of the area at `start` in listings: areas that come and go do not shift the others.
