@@ -7,6 +7,7 @@
 use super::{PageCache, Weak};
 use abi::Errno;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering, Ordering::Relaxed};
 use machine::aspace::AddressSpace;
 use machine::{PAGE_SIZE, VirtAddr};
@@ -19,8 +20,9 @@ pub(crate) struct Link {
     delta: u64,
     first: AtomicU64,
     end: AtomicU64,
+    cache: Weak<PageCache>,
     /// Counted in the cache's `shared_writers`.
-    writer: Option<Weak<PageCache>>,
+    writer: bool,
 }
 
 impl Link {
@@ -37,8 +39,36 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(cache) = self.writer.as_ref().and_then(Weak::upgrade) {
+        let Some(cache) = self.cache.upgrade() else { return };
+        if self.writer {
             cache.shared_writers.fetch_sub(1, Relaxed);
+        }
+        cache.links.lock().lost_one();
+    }
+}
+
+/// Links of a cache. Those that are gone hold their memory until they are swept out, which is when they are many.
+#[derive(Default)]
+pub(super) struct Links {
+    list: Vec<Weak<Link>>,
+    gone: usize,
+}
+
+impl Links {
+    /// Links that may be gone without a sweep, however few there are beside them.
+    const GONE: usize = 16;
+
+    /// Links, with those that are gone and were not swept out.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    fn lost_one(&mut self) {
+        self.gone += 1;
+        if self.gone > Self::GONE && self.gone > self.list.len() / 2 {
+            self.list.retain(|link| link.strong_count() > 0);
+            self.gone = 0;
         }
     }
 }
@@ -64,19 +94,16 @@ impl PageCache {
             delta: va.wrapping_sub(index.wrapping_mul(PAGE_SIZE as u64)),
             first: AtomicU64::new(index),
             end: AtomicU64::new(index.saturating_add(pages)),
-            writer: writer.then(|| self.this.clone()),
+            cache: self.this.clone(),
+            writer,
         });
-        let mut links = self.links.lock();
-        if links.len() == links.capacity() {
-            links.retain(|l| l.strong_count() > 0);
-        }
-        links.push(Arc::downgrade(&link));
+        self.links.lock().list.push(Arc::downgrade(&link));
         Ok(link)
     }
     /// Runs `f(space, address, pages)` for each place where pages of `[first, end)` may be mapped, then commits.
     fn each_place(&self, first: u64, end: u64, f: impl Fn(&AddressSpace, VirtAddr, u64)) {
         let mut places: SmallVec<[Arc<Link>; 8]> = SmallVec::new();
-        places.extend(self.links.lock().iter().filter_map(Weak::upgrade));
+        places.extend(self.links.lock().list.iter().filter_map(Weak::upgrade));
         for link in places {
             let from = link.first.load(Ordering::SeqCst).max(first);
             let to = link.end.load(Ordering::SeqCst).min(end);
@@ -96,7 +123,7 @@ impl PageCache {
     }
     /// Some address space may map the cache.
     pub fn is_mapped(&self) -> bool {
-        self.links.lock().iter().any(|l| l.strong_count() > 0)
+        self.links.lock().list.iter().any(|l| l.strong_count() > 0)
     }
     /// Refuses new shared writable mappings for good (F_SEAL_WRITE); EBUSY while there are some.
     pub fn deny_shared_writes(&self) -> Result<(), Errno> {

@@ -19,11 +19,11 @@ mod tests;
 mod writeback;
 
 pub(crate) use links::Link;
+use links::Links;
 
 use crate::frames::{self, USAGE};
 use abi::Errno;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering, Ordering::Relaxed};
 use machine::PAGE_SIZE;
 use machine::mem::{Frame, OutOfFrames};
@@ -74,7 +74,7 @@ pub struct PageCache {
     quota: Option<Arc<dyn PageQuota>>,
     generation: AtomicU64,
     fill: Mutex<fill::Ahead>,
-    links: SpinLock<Vec<Weak<Link>>>,
+    links: SpinLock<Links>,
     /// Shared mappings that may be written; -1: none may be made any more.
     shared_writers: AtomicI64,
     id: u64,
@@ -111,7 +111,7 @@ impl PageCache {
             quota,
             generation: AtomicU64::new(0),
             fill: Mutex::new(fill::Ahead::default()),
-            links: SpinLock::new(Vec::new()),
+            links: SpinLock::new(Links::default()),
             shared_writers: AtomicI64::new(0),
             id: NEXT_ID.fetch_add(1, Relaxed),
             listed: AtomicBool::new(false),

@@ -4,6 +4,7 @@ extern crate std;
 
 use super::*;
 use crate::{Dst, Src};
+use machine::aspace::AddressSpace;
 use proptest::prelude::*;
 use std::sync::Mutex as StdMutex;
 use std::vec;
@@ -139,6 +140,22 @@ impl PageQuota for Quota {
     fn uncharge(&self, pages: u64) {
         self.0.fetch_add(pages as i64, Relaxed);
     }
+}
+
+#[test]
+fn links_that_are_gone_do_not_pile_up() {
+    let cache = Disk::new(0).cache();
+    let aspace = Arc::new(AddressSpace::new().expect("memory"));
+    let stays = cache.link(&aspace, 0x1000, 0, 1, true).expect("no seal");
+    for round in 0..1000 {
+        let gone: Vec<_> =
+            (0..round % 50).map(|n| cache.link(&aspace, n << 12, 0, 1, false).expect("linked")).collect();
+        drop(gone);
+        assert!(cache.links.lock().len() <= 1 + 17);
+    }
+    assert!(cache.is_mapped());
+    drop(stays);
+    assert!(!cache.is_mapped());
 }
 
 #[test]
