@@ -1,7 +1,7 @@
 //! Running programs: execve(2), execveat(2).
 
 use abi::Errno;
-use abi::fcntl::AT_FDCWD;
+use abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use abi::resource::Resource;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,8 +13,6 @@ use task::exec::stack::{MAX_ARG_STRLEN, Strings};
 use task::exec::{self, Program};
 use vfs::{File, Start};
 
-const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
-const AT_EMPTY_PATH: u32 = 0x1000;
 /// Only ask whether the file could be executed.
 const AT_EXECVE_CHECK: u32 = 0x1_0000;
 
