@@ -116,7 +116,7 @@ fn report(
         }
         return;
     }
-    let ruling = judge.rule(&suite.name, &results.rows, |program| suite.runs(program, options.program.as_deref()));
+    let ruling = judge.rule(&suite.name, smp, &results.rows, |program| suite.runs(program, options.program.as_deref()));
     println!(
         "conformance {} smp{smp}: {} of {} as on Linux, {} known differences, {} s",
         suite.name,

@@ -10,10 +10,19 @@ pub type Row = (String, String, Status);
 
 /// The stored tables.
 pub struct Judge {
-    /// Suite, program and sub-test that pass on Linux.
-    linux: Vec<(String, String, String)>,
+    linux: Vec<Passing>,
     /// `suite.program.sub-test`, with stars for any text.
     known: Vec<String>,
+}
+
+/// What passes on Linux.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Passing {
+    suite: String,
+    program: String,
+    name: String,
+    /// Processors without which there is no such sub-test.
+    cpus: u32,
 }
 
 /// What is to be said of one suite's run.
@@ -49,12 +58,13 @@ impl Judge {
         Ok(Judge { linux, known: known_differences(&page) })
     }
 
-    /// Compares one suite's rows; `wanted` tells which programs were to run.
-    pub fn rule(&self, suite: &str, rows: &[Row], wanted: impl Fn(&str) -> bool) -> Ruling {
+    /// Compares one suite's rows of a machine with so many processors; `wanted` tells which programs were to run.
+    pub fn rule(&self, suite: &str, cpus: u32, rows: &[Row], wanted: impl Fn(&str) -> bool) -> Ruling {
         let got: HashMap<(&str, &str), Status> = rows.iter().map(|(p, n, s)| ((p.as_str(), n.as_str()), *s)).collect();
         let mut ruling = Ruling::default();
         let mut used = HashSet::new();
-        for (_, program, name) in self.linux.iter().filter(|(s, p, _)| s == suite && wanted(p)) {
+        let of_suite = || self.linux.iter().filter(|row| row.suite == suite);
+        for Passing { program, name, .. } in of_suite().filter(|row| wanted(&row.program) && row.cpus <= cpus) {
             let status = got.get(&(program.as_str(), name.as_str()));
             let full = format!("{suite}.{program}.{name}");
             let known = self.known.iter().find(|k| covers(k, &full));
@@ -69,7 +79,7 @@ impl Judge {
             }
         }
         // Judged only where the whole suite ran: a filter leaves entries without use.
-        let complete = self.linux.iter().filter(|(s, ..)| s == suite).all(|(_, p, _)| wanted(p));
+        let complete = of_suite().all(|row| wanted(&row.program));
         for entry in self.known.iter().filter(|k| complete && k.starts_with(&format!("{suite}.")) && !used.contains(k))
         {
             ruling.notes.push(format!("docs/compatibility.md: {entry} differs no longer"));
@@ -78,11 +88,13 @@ impl Judge {
     }
 }
 
-/// A row `suite<TAB>program<TAB>sub-test<TAB>pass`.
-fn passing_row(line: &str) -> Option<(String, String, String)> {
+/// A row `suite<TAB>program<TAB>sub-test<TAB>pass`, with the number of processors it needs behind it when that is not one.
+fn passing_row(line: &str) -> Option<Passing> {
     let mut columns = line.split('\t');
-    let row = (columns.next()?, columns.next()?, columns.next()?);
-    (columns.next()? == "pass").then(|| (row.0.to_owned(), row.1.to_owned(), row.2.to_owned()))
+    let mut text = || columns.next().map(str::to_owned);
+    let (suite, program, name, status) = (text()?, text()?, text()?, text()?);
+    let cpus = text().map_or(Some(1), |cpus| cpus.parse().ok())?;
+    (status == "pass").then_some(Passing { suite, program, name, cpus })
 }
 
 /// The first column, in backquotes, of the page's table rows.
@@ -110,18 +122,26 @@ mod tests {
 
     #[test]
     fn a_difference_is_a_failure_unless_the_page_has_it() {
-        let row = |p: &str, n: &str| ("s".to_owned(), p.to_owned(), n.to_owned());
+        let row =
+            |p: &str, n: &str| Passing { suite: "s".to_owned(), program: p.to_owned(), name: n.to_owned(), cpus: 1 };
         let judge = Judge {
-            linux: vec![row("a", "one"), row("a", "two"), row("b", "x"), row("b", "exit")],
+            linux: vec![
+                row("a", "one"),
+                row("a", "two"),
+                Passing { cpus: 2, ..row("a", "each") },
+                row("b", "x"),
+                row("b", "exit"),
+            ],
             known: known_differences("| name | why |\n| `s.b.*` | no such device |\n| `s.a.gone` | mended |\n"),
         };
         let got = [("a", "one", Status::Pass), ("a", "two", Status::Fail), ("b", "x", Status::Skip)];
         let got: Vec<Row> = got.iter().map(|(p, n, s)| ((*p).to_owned(), (*n).to_owned(), *s)).collect();
-        let ruling = judge.rule("s", &got, |_| true);
+        let ruling = judge.rule("s", 1, &got, |_| true);
         assert_eq!((ruling.passed, ruling.known), (1, 2));
         assert_eq!(ruling.failures, ["FAILED s.a.two: fail (Linux: pass)"]);
         assert_eq!(ruling.notes, ["docs/compatibility.md: s.a.gone differs no longer"]);
-        assert!(judge.rule("s", &got, |p| p == "b").notes.is_empty(), "a part of a suite says nothing of the page");
+        assert_eq!(judge.rule("s", 2, &got, |_| true).failures.len(), 2, "with two processors one more is due");
+        assert!(judge.rule("s", 1, &got, |p| p == "b").notes.is_empty(), "a part of a suite says nothing of the page");
     }
 
     #[test]
@@ -136,7 +156,8 @@ mod tests {
 
     #[test]
     fn only_passes_are_a_goal() {
-        assert!(passing_row("s\tp\tn\tpass").is_some());
+        assert_eq!(passing_row("s\tp\tn\tpass").map(|row| row.cpus), Some(1));
+        assert_eq!(passing_row("s\tp\tn\tpass\t2").map(|row| row.cpus), Some(2));
         assert!(passing_row("s\tp\tn\tfail").is_none());
         assert!(passing_row("# comment").is_none());
     }
