@@ -171,6 +171,8 @@ impl Watch {
             FileType::Fifo if !file.is_readable() => tell(&file, self.fd, POLL_OUT),
             FileType::Fifo => tell(&file, self.fd, POLL_IN),
             FileType::Socket if hangs_up => tell(&file, self.fd, POLL_HUP),
+            // One hang-up wakes more than once, and each may be looked at on its own; nothing else comes after it.
+            FileType::Socket if hung_up => {}
             // A terminal that hung up is not the owner's any more.
             FileType::CharDevice if hung_up => {}
             _ => {
