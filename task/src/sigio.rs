@@ -165,7 +165,8 @@ impl Watch {
         let Some(file) = self.file.upgrade() else { return };
         let now = file.ops().poll(&file, &mut PollTable::none());
         let hung_up = now.contains(PollEvents::HUP);
-        let hangs_up = hung_up && !self.hung_up.swap(hung_up, Relaxed);
+        // A socket that is not connected yet counts as hung up, which must not use its later hang-up up.
+        let hangs_up = !self.hung_up.swap(hung_up, Relaxed) && hung_up;
         match file.path().dentry.kind() {
             // The end that writes: there is room, or nobody to read.
             FileType::Fifo if !file.is_readable() => tell(&file, self.fd, POLL_OUT),

@@ -26,9 +26,9 @@ macro_rules! fixed {
     };
 }
 
-/// A number that is kept in an atomic.
-macro_rules! setting {
-    ($name:literal, $value:path) => {
+/// Something that is kept in an atomic, shown as a number and read by a function.
+macro_rules! kept {
+    ($name:literal, $value:path, $parse:path) => {
         Entry::write(
             $name,
             |out| {
@@ -36,28 +36,26 @@ macro_rules! setting {
                 Ok(())
             },
             |input| {
-                $value.store($crate::file::parse_number(input)?, core::sync::atomic::Ordering::Relaxed);
+                $value.store($parse(input)?, core::sync::atomic::Ordering::Relaxed);
                 Ok(())
             },
         )
     };
 }
+pub(crate) use kept;
+
+/// A number.
+macro_rules! setting {
+    ($name:literal, $value:path) => {
+        $crate::sysctl::kept!($name, $value, $crate::file::parse_number)
+    };
+}
 pub(crate) use setting;
 
-/// A flag that is kept in an atomic.
+/// A flag.
 macro_rules! switch {
     ($name:literal, $value:path) => {
-        Entry::write(
-            $name,
-            |out| {
-                out.int($value.load(core::sync::atomic::Ordering::Relaxed).into()).ch('\n');
-                Ok(())
-            },
-            |input| {
-                $value.store($crate::file::parse_switch(input)?, core::sync::atomic::Ordering::Relaxed);
-                Ok(())
-            },
-        )
+        $crate::sysctl::kept!($name, $value, $crate::file::parse_switch)
     };
 }
 pub(crate) use switch;
