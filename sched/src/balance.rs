@@ -1,8 +1,9 @@
 //! Which CPU takes a waiting thread from which other.
 //!
 //! A CPU without work takes any. A busy one looks at each tick: it takes a fair thread from the CPU with the greatest load, if that
-//! makes the two loads (sums of weights) more alike; where they are alike but for one thread, now and then that one, so that three
-//! that share two CPUs take turns at sharing. Fair threads also leave a CPU that a real-time thread keeps for itself.
+//! makes the two loads (sums of weights, over the last ticks) more alike; where they are alike but for one thread, now and then that
+//! one, so that three that share two CPUs take turns at sharing. Fair threads also leave a CPU that a real-time thread keeps for
+//! itself.
 //!
 //! Real-time threads are not to wait while something lesser runs anywhere. One that wakes is placed accordingly
 //! ([`crate::placement`]). One that is made to wait is [`offer`]ed to the CPU that runs what matters least, and a CPU whose
@@ -32,12 +33,16 @@ fn waiting(cpu: &Cpu) -> u32 {
 /// Moves a thread that waits in `queue`, which is `victim`'s, to this CPU.
 fn bring(cpu: &'static Cpu, victim: &Cpu, mut queue: IrqGuard<'_, RunQueue>, thread: &Thread) -> bool {
     let Some(thread) = queue.take(thread) else { return false };
-    queue.leave(&thread);
+    let fair = !queue.leave(&thread);
+    let weight = if fair { thread.weight.load(Relaxed) } else { 0 };
+    queue.load.go(weight);
     victim.waiting.store(queue.len() as u32, Relaxed);
     thread.state.store(state::WAKING, Relaxed);
     thread.on_queue.store(false, Relaxed);
     drop(queue);
-    switch::enqueue(cpu, cpu.queue.lock(), thread, Join::Again, false);
+    let mut queue = cpu.queue.lock();
+    queue.load.come(weight);
+    switch::enqueue(cpu, queue, thread, Join::Again, false);
     true
 }
 
@@ -135,10 +140,17 @@ pub(crate) fn balance(cpu: &'static Cpu) {
 
 /// Takes a thread from the CPU with the greatest load if that evens the loads out.
 fn even_out(cpu: &'static Cpu) -> bool {
+    let ours = {
+        let mut queue = cpu.queue.lock();
+        let weighs = queue.fair.load();
+        queue.load.add(weighs, crate::now());
+        queue.load.sample();
+        load(&queue)
+    };
     let loaded = others(cpu).filter(|other| waiting(other) != 0);
     let most = loaded.map(|other| (load(&other.queue.lock()), other)).max_by_key(|(load, _)| *load);
     let Some((theirs, victim)) = most else { return false };
-    let ahead = theirs.saturating_sub(load(&cpu.queue.lock()));
+    let ahead = theirs.saturating_sub(ours);
     if ahead == 0 {
         return false;
     }
@@ -151,7 +163,7 @@ fn even_out(cpu: &'static Cpu) -> bool {
 
 /// What weighs on the fair threads of a CPU: they themselves, and a real-time thread that leaves them nothing.
 fn load(queue: &RunQueue) -> u64 {
-    if queue.is_hogged(crate::now()) { u64::MAX / 4 } else { queue.fair.load() }
+    if queue.is_hogged(crate::now()) { u64::MAX / 4 } else { queue.load.average() }
 }
 
 /// How far apart two loads are, one of which is `ahead`, once `weight` has moved over; `None` if no less than before.

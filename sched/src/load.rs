@@ -1,6 +1,7 @@
 //! Load averages and per-CPU statistics, as /proc/loadavg and /proc/stat show them.
 
 use crate::cpu;
+use crate::policy::TICK_NS;
 use crate::timeout::{Scope, Timeout};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering::*};
@@ -44,6 +45,51 @@ pub fn load_average() -> [u64; 3] {
     [LOADS[0].load(Relaxed), LOADS[1].load(Relaxed), LOADS[2].load(Relaxed)]
 }
 
+/// The load of one CPU's fair threads as [`crate::balance`] compares it: the sum of the weights, averaged over the last ticks.
+///
+/// The sum at one moment will not do: a thread that wakes by the same timer at which a CPU looks would always be seen there, though
+/// it sleeps nearly all the time.
+pub(crate) struct LoadAverage {
+    /// Load times nanoseconds since the last sample, and up to when that was added.
+    sum: u64,
+    until: u64,
+    sampled: u64,
+    /// With [`AVERAGE_SHIFT`] bits after the point.
+    average: u64,
+}
+
+const AVERAGE_SHIFT: u32 = 10;
+
+impl LoadAverage {
+    pub const fn new() -> LoadAverage {
+        LoadAverage { sum: 0, until: 0, sampled: 0, average: 0 }
+    }
+    /// The load has been this until `now`, since this was called last.
+    #[inline]
+    pub fn add(&mut self, load: u64, now: u64) {
+        self.sum = self.sum.wrapping_add(load.wrapping_mul(now.wrapping_sub(self.until)));
+        self.until = now;
+    }
+    /// Takes what was added into the average, where all that was before counts as much as one tick.
+    pub fn sample(&mut self) {
+        let passed = self.until.saturating_sub(self.sampled).saturating_add(TICK_NS);
+        let before = u128::from(self.average) * u128::from(TICK_NS);
+        self.average = ((before + (u128::from(self.sum) << AVERAGE_SHIFT)) / u128::from(passed)) as u64;
+        (self.sum, self.sampled) = (0, self.until);
+    }
+    /// A thread of this weight has come from another CPU: the average is to know at once.
+    pub fn come(&mut self, weight: u64) {
+        self.average = self.average.saturating_add(weight << AVERAGE_SHIFT);
+    }
+    /// A thread of this weight goes to another CPU.
+    pub fn go(&mut self, weight: u64) {
+        self.average = self.average.saturating_sub(weight << AVERAGE_SHIFT);
+    }
+    pub fn average(&self) -> u64 {
+        self.average >> AVERAGE_SHIFT
+    }
+}
+
 /// What one CPU has done since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuStats {
@@ -67,4 +113,30 @@ pub fn cpu_stats(id: CpuId) -> Option<CpuStats> {
     let [user, system] = [0, 1].map(|i: usize| cpu.ticks[i].load(Relaxed) as u128);
     let user_ns = (busy as u128 * user).checked_div(user + system).unwrap_or(0) as u64;
     Some(CpuStats { user_ns, system_ns: busy - user_ns, idle_ns: idle, switches: cpu.switches.load(Relaxed) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_weighs_by_how_long_it_is_awake() {
+        const MS: u64 = 1_000_000;
+        let mut load = LoadAverage::new();
+        // Awake for one millisecond in ten, and always when one looks.
+        for cycle in 0..50 {
+            load.add(30, (cycle * 10 + 9) * MS);
+            load.add(1030, (cycle * 10 + 10) * MS);
+            load.sample();
+        }
+        assert_eq!(load.average(), 129);
+        load.go(100);
+        load.come(15);
+        assert_eq!(load.average(), 44);
+        load.add(1000, 60_000 * MS);
+        load.sample();
+        assert_eq!(load.average(), 999, "after a minute what was before hardly counts");
+        load.go(5000);
+        assert_eq!(load.average(), 0);
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::fair::{FairQueue, Join, Waiting, protection};
 use crate::group;
+use crate::load::LoadAverage;
 use crate::policy::{self, FAIR, IDLE_KEY, Policy};
 use crate::thread::{Lane, Thread};
 use alloc::sync::Arc;
@@ -36,6 +37,8 @@ pub(crate) struct RunQueue {
     pub running_since: u64,
     /// Nanoseconds for which a fair `current` is not challenged by others of its kind.
     protected: u64,
+    /// What the fair threads have weighed lately.
+    pub load: LoadAverage,
     /// The place behind all real-time threads of a priority, and the one before them: both move outward as they are taken.
     last: u64,
     first: u64,
@@ -54,6 +57,7 @@ impl RunQueue {
             charged_until: 0,
             running_since: 0,
             protected: 0,
+            load: LoadAverage::new(),
             last: policy::RT_MIDDLE,
             first: policy::RT_MIDDLE,
             window_since: 0,
@@ -83,6 +87,7 @@ impl RunQueue {
     pub fn charge(&mut self, now: u64) -> u64 {
         let ran = now.saturating_sub(self.charged_until);
         self.charged_until = now;
+        self.load.add(self.fair.load(), now);
         let Some(current) = &self.current else { return 0 };
         current.runtime.store(current.runtime.load(Relaxed) + ran, Relaxed);
         match current.key.load(Relaxed) {
