@@ -48,6 +48,22 @@ fn limit_of(moment: u64, realtime: bool) -> Limit {
     if realtime { Limit::Wall(moment) } else { Limit::Monotonic(moment.max(1)) }
 }
 
+/// Until when an operation of futex(2) waits; the slot is something else for those that do not.
+fn deadline(cx: &Cx, op: u32, timeout: u64) -> Result<Option<Limit>, Errno> {
+    let command = op & op::CMD_MASK;
+    let waits = matches!(command, op::WAIT | op::WAIT_BITSET | op::LOCK_PI | op::LOCK_PI2 | op::WAIT_REQUEUE_PI);
+    if !waits || timeout == 0 {
+        return Ok(None);
+    }
+    let time = UserPtr::<Timespec>::new(VirtAddr(timeout)).read(cx.mm())?.to_ns().ok_or(Errno::EINVAL)?;
+    Ok(Some(match command {
+        op::WAIT => limit_of(sched::now().saturating_add(time), false),
+        op::LOCK_PI => limit_of(time, true),
+        _ if op & op::CLOCK_REALTIME != 0 => limit_of(time, true),
+        _ => limit_of(cx.ns().time.to_host(clock::MONOTONIC, time), false),
+    }))
+}
+
 /// futex(2)
 pub fn futex(
     cx: &mut Cx,
@@ -64,28 +80,15 @@ pub fn futex(
     if command == op::WAKE && op & (op::CLOCK_REALTIME | op::ROBUST_UNLOCK) == 0 {
         return Ok(futex::wake(cx.mm(), word.key(cx, false)?, count(val), BITSET_MATCH_ANY)? as i64);
     }
-    let waits = matches!(command, op::WAIT | op::WAIT_BITSET | op::LOCK_PI | op::LOCK_PI2 | op::WAIT_REQUEUE_PI);
-    let realtime = op & op::CLOCK_REALTIME != 0;
-    let mut limit = None;
-    if waits && timeout != 0 {
-        let time = UserPtr::<Timespec>::new(VirtAddr(timeout)).read(cx.mm())?.to_ns().ok_or(Errno::EINVAL)?;
-        limit = Some(match command {
-            op::WAIT => limit_of(sched::now().saturating_add(time), false),
-            op::LOCK_PI => limit_of(time, true),
-            _ if realtime => limit_of(time, true),
-            _ => limit_of(cx.ns().time.to_host(clock::MONOTONIC, time), false),
-        });
-    }
-    if realtime && !matches!(command, op::WAIT_BITSET | op::WAIT_REQUEUE_PI | op::LOCK_PI2) {
+    let limit = deadline(cx, op, timeout)?;
+    if op & op::CLOCK_REALTIME != 0 && !matches!(command, op::WAIT_BITSET | op::WAIT_REQUEUE_PI | op::LOCK_PI2) {
         return Err(Errno::ENOSYS);
     }
-    let mut unlock = None;
-    if op & op::ROBUST_UNLOCK != 0 {
-        if !matches!(command, op::WAKE | op::WAKE_BITSET | op::UNLOCK_PI) {
-            return Err(Errno::ENOSYS);
-        }
-        unlock = Some(RobustUnlock { pending: addr2, narrow: op & op::ROBUST_LIST32 != 0 });
+    let unlocks = op & op::ROBUST_UNLOCK != 0;
+    if unlocks && !matches!(command, op::WAKE | op::WAKE_BITSET | op::UNLOCK_PI) {
+        return Err(Errno::ENOSYS);
     }
+    let unlock = unlocks.then_some(RobustUnlock { pending: addr2, narrow: op & op::ROBUST_LIST32 != 0 });
     let word2 = Word { addr: addr2, shared };
     // The slot of the timeout is a count for these.
     let val2 = timeout as u32;

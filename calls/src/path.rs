@@ -8,7 +8,7 @@ use machine::VirtAddr;
 use mm::user::{PathBuf, UserCStr};
 use task::Cx;
 use vfs::ops::{self, Make};
-use vfs::{Cap, FileType, dev_from_user, walk};
+use vfs::{Cap, FileType, dev_from_user, rename, walk};
 
 /// unlinkat(2).
 pub fn unlinkat(cx: &mut Cx, dirfd: i32, path: UserCStr, flags: u32) -> Result<(), Errno> {
@@ -25,7 +25,7 @@ pub fn unlink(cx: &mut Cx, path: UserCStr) -> Result<(), Errno> {
 
 /// renameat2(2).
 pub fn renameat2(cx: &mut Cx, olddir: i32, old: UserCStr, newdir: i32, new: UserCStr, flags: u32) -> Result<(), Errno> {
-    let flags = ops::rename_flags(flags)?;
+    let flags = rename::check_flags(flags)?;
     let (mut from, mut to) = (PathBuf::new(), PathBuf::new());
     old.read_path(cx.mm(), &mut from)?;
     // What is wrong with the second path counts only when the first leads somewhere.
@@ -34,7 +34,7 @@ pub fn renameat2(cx: &mut Cx, olddir: i32, old: UserCStr, newdir: i32, new: User
     at::with_text(cx, olddir, &from, none, |start, from| {
         let found = walk::lookup_parent(start, from)?;
         copied?;
-        at::with_text(cx, newdir, &to, none, |start, to| ops::rename(found, start, to, flags))
+        at::with_text(cx, newdir, &to, none, |start, to| rename::rename(found, start, to, flags))
     })
 }
 

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! File::pos_lock (sleeping)
-//!   ops::RENAME (sleeping; renames between directories)
+//!   rename::RENAME (sleeping; renames between directories)
 //!     InodeBase::lock of directories, ancestors first (sleeping)
 //!       InodeBase::lock of a file (sleeping)
 //!         locks of the file system, then of mm (see there)
@@ -55,6 +55,7 @@ pub mod poll;
 pub mod privileges;
 pub mod propagate;
 mod rare;
+pub mod rename;
 pub mod superblock;
 pub mod user_ns;
 pub mod user_ns_maps;

@@ -1,24 +1,19 @@
-//! Changes of the tree by path: make, remove, link, rename (mkdir(2), mknod(2), unlink(2), rmdir(2), symlink(2), link(2), rename(2)).
+//! Changes of the tree by path: make, remove, link (mkdir(2), mknod(2), unlink(2), rmdir(2), symlink(2), link(2)).
 //!
 //! Each operation walks to the parent, takes the directory's lock, looks the name up under it, checks in Linux's order, calls the file
-//! system and brings the dentry cache up to date. Two directories are locked ancestors first, else by address; [`RENAME`] keeps
-//! the tree's shape still while that is decided.
+//! system and brings the dentry cache up to date. Renames are in [`crate::rename`].
 
 use crate::attr::{FileType, SetAttr};
 use crate::clock;
 use crate::cred::{Cap, Cred};
 use crate::dentry::Dentry;
-use crate::inode::{Inode, Rename, may};
+use crate::inode::{Inode, may};
 use crate::notify::{self, Event};
 use crate::path::Path;
 use crate::walk::{Last, Start, lookup_locked, lookup_parent};
 use abi::Errno;
-use abi::fcntl::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};
 use abi::stat::*;
 use alloc::sync::Arc;
-
-/// Serialises renames between directories, so that no one can move a directory below itself. Taken before directory locks.
-static RENAME: sched::Mutex<()> = sched::Mutex::new(());
 
 /// What to make.
 #[derive(Clone, Copy)]
@@ -37,7 +32,7 @@ pub(crate) fn may_change_dir(dir: &Arc<dyn Inode>, cred: &Cred) -> Result<(), Er
 }
 
 /// May `cred` remove `victim` from `dir` (unlink(2): EACCES, EPERM of sticky directories, ENOTDIR, EISDIR)?
-fn may_delete(dir: &Arc<dyn Inode>, victim: &Dentry, cred: &Cred, want_dir: bool) -> Result<(), Errno> {
+pub(crate) fn may_delete(dir: &Arc<dyn Inode>, victim: &Dentry, cred: &Cred, want_dir: bool) -> Result<(), Errno> {
     may_change_dir(dir, cred)?;
     let d = dir.base();
     let inode = victim.inode();
@@ -214,142 +209,6 @@ pub fn link(old: &Path, start: &Start<'_>, path: &[u8]) -> Result<(), Errno> {
     let dentry = dir.dentry.add_child(last.name, last.hash, target.clone())?;
     notify::on_inode(target, Event::ATTRIB);
     notify::on_child(&dir.dentry, &dentry, Event::CREATE);
-    Ok(())
-}
-
-/// Locks of two directories, in the order that cannot deadlock.
-struct TwoDirs<'a> {
-    _first: sched::MutexGuard<'a, ()>,
-    _second: Option<sched::MutexGuard<'a, ()>>,
-}
-
-fn lock_two<'a>(a: &'a Arc<Dentry>, b: &'a Arc<Dentry>) -> TwoDirs<'a> {
-    if Arc::ptr_eq(a, b) {
-        return TwoDirs { _first: a.inode().base().lock.lock(), _second: None };
-    }
-    let a_first = if b.is_below(a) {
-        true
-    } else if a.is_below(b) {
-        false
-    } else {
-        Arc::as_ptr(a) < Arc::as_ptr(b)
-    };
-    let (first, second) = if a_first { (a, b) } else { (b, a) };
-    TwoDirs { _first: first.inode().base().lock.lock(), _second: Some(second.inode().base().lock.lock()) }
-}
-
-/// The flags of renameat2(2) when they go together; else EINVAL.
-pub fn rename_flags(flags: u32) -> Result<u32, Errno> {
-    let unknown = flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) != 0;
-    let at_odds = flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0;
-    if unknown || at_odds { Err(Errno::EINVAL) } else { Ok(flags) }
-}
-
-/// renameat2(2), with the old name looked up ([`lookup_parent`]): only then Linux looks at the new one.
-pub fn rename((old_dir, old_last): (Path, Last<'_>), to: &Start<'_>, new: &[u8], flags: u32) -> Result<(), Errno> {
-    let (new_dir, new_last) = lookup_parent(to, new)?;
-    if !Arc::ptr_eq(&old_dir.mnt, &new_dir.mnt) {
-        return Err(Errno::EXDEV);
-    }
-    if old_last.is_special() {
-        return Err(Errno::EBUSY);
-    }
-    if new_last.is_special() {
-        return Err(if flags & RENAME_NOREPLACE != 0 { Errno::EEXIST } else { Errno::EBUSY });
-    }
-    old_dir.mnt.want_write()?;
-    let same_dir = Arc::ptr_eq(&old_dir.dentry, &new_dir.dentry);
-    let _tree = if same_dir { None } else { Some(RENAME.lock()) };
-    let guard = lock_two(&old_dir.dentry, &new_dir.dentry);
-    let moved = lookup_locked(&old_dir.dentry, old_last.name, old_last.hash)?.ok_or(Errno::ENOENT)?;
-    let target = lookup_locked(&new_dir.dentry, new_last.name, new_last.hash)?;
-    let exchange = flags & RENAME_EXCHANGE != 0;
-    match &target {
-        Some(_) if flags & RENAME_NOREPLACE != 0 => return Err(Errno::EEXIST),
-        None if exchange => return Err(Errno::ENOENT),
-        _ => {}
-    }
-    let is_dir = moved.kind() == FileType::Directory;
-    if !is_dir && (old_last.trailing_slash || !exchange && new_last.trailing_slash) {
-        return Err(Errno::ENOTDIR);
-    }
-    if let (true, Some(t)) = (exchange && new_last.trailing_slash, &target)
-        && t.kind() != FileType::Directory
-    {
-        return Err(Errno::ENOTDIR);
-    }
-    // A directory cannot move below itself, nor replace its own ancestor.
-    if new_dir.dentry.is_below(&moved) {
-        return Err(Errno::EINVAL);
-    }
-    if let Some(t) = &target
-        && old_dir.dentry.is_below(t)
-    {
-        return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
-    }
-    if let Some(t) = &target
-        && (Arc::ptr_eq(t, &moved) || Arc::ptr_eq(t.inode(), moved.inode()))
-    {
-        // Two names of one file: nothing to do (rename(2)).
-        return Ok(());
-    }
-    may_delete(old_dir.inode(), &moved, to.cred, is_dir)?;
-    match &target {
-        None => may_make(&new_dir, to.cred)?,
-        Some(t) if exchange => may_delete(new_dir.inode(), t, to.cred, t.kind() == FileType::Directory)?,
-        Some(t) => may_delete(new_dir.inode(), t, to.cred, is_dir)?,
-    }
-    // A directory that gets another parent is itself changed: its `..`.
-    if !same_dir {
-        if is_dir {
-            moved.inode().check(to.cred, may::WRITE)?;
-        }
-        if let (true, Some(t)) = (exchange, &target)
-            && t.kind() == FileType::Directory
-        {
-            t.inode().check(to.cred, may::WRITE)?;
-        }
-    }
-    if moved.is_mountpoint() || target.as_ref().is_some_and(|t| t.is_mountpoint()) {
-        return Err(Errno::EBUSY);
-    }
-    // Keeps entries from appearing in a directory that is being replaced.
-    let victim_guard = match &target {
-        Some(t) if !exchange && t.kind() == FileType::Directory => Some(t.inode().base().lock.lock()),
-        _ => None,
-    };
-    old_dir.inode().rename(&Rename {
-        old_name: old_last.name,
-        old: moved.inode(),
-        new_dir: new_dir.inode(),
-        new_name: new_last.name,
-        victim: target.as_ref().map(|t| t.inode()),
-        flags,
-        cred: to.cred,
-    })?;
-    match &target {
-        Some(t) if exchange => {
-            new_dir.dentry.forget(t);
-            old_dir.dentry.move_child(&moved, &new_dir.dentry, new_last.name, new_last.hash)?;
-            new_dir.dentry.move_child(t, &old_dir.dentry, old_last.name, old_last.hash)?;
-        }
-        _ => {
-            if let Some(t) = &target {
-                new_dir.dentry.delete_child(t);
-            }
-            old_dir.dentry.move_child(&moved, &new_dir.dentry, new_last.name, new_last.hash)?;
-        }
-    }
-    drop(victim_guard);
-    notify::on_rename(&old_dir.dentry, old_last.name, &new_dir.dentry, new_last.name, &moved);
-    if let (true, Some(t)) = (exchange, &target) {
-        notify::on_rename(&new_dir.dentry, new_last.name, &old_dir.dentry, old_last.name, t);
-    }
-    drop(guard);
-    if let (false, Some(t)) = (exchange, &target) {
-        notify::on_link_count(t);
-        notify::on_unlinked(t);
-    }
     Ok(())
 }
 

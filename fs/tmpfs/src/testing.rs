@@ -8,7 +8,7 @@ use vfs::open::{How, open};
 use vfs::ops::{self, Make};
 use vfs::{
     Attr, Caller, Cred, Dirs, Dst, File, FsContext, MountContext, MountNamespace, NoJobs, Path, SbFlags, Src, Start,
-    walk,
+    rename, walk,
 };
 
 /// The namespace, the directories and the credentials of an imagined process.
@@ -70,7 +70,7 @@ impl World {
     /// renameat2.
     pub fn rename(&self, old: &str, new: &str, flags: u32) -> Result<(), Errno> {
         self.with(|s, _| {
-            ops::rename(walk::lookup_parent(s, old.as_bytes())?, s, new.as_bytes(), ops::rename_flags(flags)?)
+            rename::rename(walk::lookup_parent(s, old.as_bytes())?, s, new.as_bytes(), rename::check_flags(flags)?)
         })
     }
     /// open with raw flags.

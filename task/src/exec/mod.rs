@@ -246,33 +246,22 @@ pub(crate) fn end_other_threads(cx: &mut Cx) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Builds the new address space and switches to it.
-fn replace(
-    cx: &mut Cx,
+/// An address space with the program, its interpreter, the vDSO and the first stack in it.
+fn new_memory(
+    cx: &Cx,
     program: &Program,
     name: &[u8],
     image: &Image,
-    after: After,
-    readable: bool,
-) -> Result<(), Errno> {
-    let process = cx.process().clone();
-    let task = cx.task.clone();
-    if after.secure {
-        task.pdeath_signal.store(0, Relaxed);
-        process.limits.cap_stack(SECURE_STACK);
-    }
-    if after.clear_personality {
-        task.personality.fetch_and(!personality::CLEAR_ON_SETID, Relaxed);
-    }
-    let randomize = task.personality.load(Relaxed) & personality::ADDR_NO_RANDOMIZE == 0;
-    crate::ns::change::on_exec(cx);
+    after: &After,
+) -> Result<(Arc<Mm>, load::Loaded, stack::Image), Errno> {
+    let randomize = cx.task.personality.load(Relaxed) & personality::ADDR_NO_RANDOMIZE == 0;
     let mm = Mm::new()?;
     let (refuses, private) = cx.mm().refuses_exec_gain();
     if refuses && !private {
         mm.refuse_exec_gain(true, false)?;
     }
     mm.set_up_layout(randomize);
-    mm.set_limits(limits_of(&process));
+    mm.set_limits(limits_of(cx.process()));
     let top = mm.map_stack(image.exec_stack())?;
     let loaded = image.load(&mm)?;
     let vdso = load::map_vdso(&mm, &cx.ns().time, machine::VirtAddr(0))?;
@@ -292,7 +281,29 @@ fn replace(
         (l.arg_start, l.arg_end) = stack.args;
         (l.env_start, l.env_end) = stack.env;
     });
+    Ok((mm, loaded, stack))
+}
 
+/// Switches to a new address space and makes the process one of the new program.
+fn replace(
+    cx: &mut Cx,
+    program: &Program,
+    name: &[u8],
+    image: &Image,
+    after: After,
+    readable: bool,
+) -> Result<(), Errno> {
+    let process = cx.process().clone();
+    let task = cx.task.clone();
+    if after.secure {
+        task.pdeath_signal.store(0, Relaxed);
+        process.limits.cap_stack(SECURE_STACK);
+    }
+    if after.clear_personality {
+        task.personality.fetch_and(!personality::CLEAR_ON_SETID, Relaxed);
+    }
+    crate::ns::change::on_exec(cx);
+    let (mm, loaded, stack) = new_memory(cx, program, name, image, &after)?;
     exit::release_memory(cx);
     cx.set_mm(mm);
     crate::futex::enter_memory(cx);

@@ -2,12 +2,14 @@
 
 use super::hand::{Default, default_action};
 use super::{frame, mask, send, stop};
-use crate::process::SigState;
+use crate::process::{Process, SigState};
 use crate::trace::{self, report};
 use crate::{Cx, cgroup, coredump, tree, work};
 use abi::Errno;
 use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use machine::sync::SpinGuard;
 use machine::user::Regs;
 
 /// What a thread does after it has looked at its signals.
@@ -133,7 +135,7 @@ fn next_action(cx: &mut Cx) -> Step {
     }
     let Some(sig) = Signal::from_raw(taken.info.signo) else { return Step::Again };
     // Its sender has a last word, which may be that the signal is no longer meant; that takes locks that come before ours.
-    let (mut state, info) = match taken.origin {
+    let (state, info) = match taken.origin {
         None => (state, taken.info),
         Some(_) => {
             drop(state);
@@ -149,19 +151,32 @@ fn next_action(cx: &mut Cx) -> Step {
         drop(state);
         return Step::Handler(action, info);
     }
+    if action.handler == SIG_IGN || (process.is_init() && !SigSet::UNBLOCKABLE.has(sig)) {
+        return Step::Again;
+    }
+    by_default(cx, &process, state, sig, &info)
+}
+
+/// What a signal does that has no handler and is not ignored (signal(7)).
+fn by_default(
+    cx: &mut Cx,
+    process: &Arc<Process>,
+    mut state: SpinGuard<'_, SigState>,
+    sig: Signal,
+    info: &SigInfo,
+) -> Step {
     let default = default_action(sig);
-    if action.handler == SIG_IGN || default == Default::Ignore || (process.is_init() && !SigSet::UNBLOCKABLE.has(sig)) {
+    if default == Default::Ignore {
         return Step::Again;
     }
     if default == Default::Stop {
         drop(state);
-        if sig != Signal::STOP && is_orphaned(cx) {
-            return Step::Again;
+        if sig == Signal::STOP || !is_orphaned(cx) {
+            stop::begin(&mut process.sig(), sig);
         }
-        stop::begin(&mut process.sig(), sig);
         return Step::Again;
     }
-    let dumps = default == Default::Core && state.group_exit.is_none() && coredump::is_wanted(&process);
+    let dumps = default == Default::Core && state.group_exit.is_none() && coredump::is_wanted(process);
     let core = dumps.then(|| coredump::begin(&mut state, &cx.task, sig));
     let status = i32::from(sig.number());
     send::begin_group_exit(&mut state, status, Some(&cx.task));
@@ -169,7 +184,7 @@ fn next_action(cx: &mut Cx) -> Step {
     if SigSet::SYNCHRONOUS.has(sig) && info.code > 0 {
         report(cx, sig);
     }
-    Step::Exit(core.map_or(status, |core| coredump::run(cx, &core, &info)))
+    Step::Exit(core.map_or(status, |core| coredump::run(cx, &core, info)))
 }
 
 /// The kernel ends the process by this signal.
