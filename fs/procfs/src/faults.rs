@@ -19,7 +19,7 @@ pub const PANIC_ON_OOPS: Entry = setting!("panic_on_oops", oops::PANIC_ON_OOPS);
 pub const PANIC_ON_WARN: Entry = switch!("panic_on_warn", oops::PANIC_ON_WARN);
 
 /// `tainted`: what is written is added.
-pub const TAINTED: Entry = Entry::write(
+pub const TAINTED: Entry = Entry::setting(
     "tainted",
     |out| {
         out.dec(oops::taint()).ch('\n');

@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use mm::io::{Dst, Src};
+use vfs::inode::may;
 use vfs::{Caller, File, FileOps, number};
 
 /// Longest text a file takes in one write.
@@ -105,7 +106,12 @@ impl FileOps for TextFile {
         let got = src.get(&mut input)?;
         let input = input.get(..got).unwrap_or_default();
         match &self.node.what {
-            What::Text(entry) => (entry.store.ok_or(Errno::EINVAL)?)(input)?,
+            What::Text(entry) => {
+                if entry.judge.is_some_and(|judge| judge(f.cred(), entry.mode) & may::WRITE == 0) {
+                    return Err(Errno::EPERM);
+                }
+                (entry.store.ok_or(Errno::EINVAL)?)(input)?
+            }
             What::PidText(subject, entry) => (entry.store.ok_or(Errno::EINVAL)?)(subject, f, input)?,
             _ => return Err(Errno::EINVAL),
         }

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod access;
 pub mod dir;
 pub mod faults;
 pub mod file;

@@ -108,6 +108,9 @@ impl Inode for Node {
         {
             return Err(options.refusal());
         }
+        if let What::Text(root::TextEntry { judge: Some(judge), mode, .. }) = &self.what {
+            return if mask & !judge(cred, *mode) & 7 == 0 { Ok(()) } else { Err(Errno::EACCES) };
+        }
         // What everybody may do needs no look at the process.
         if mask & !(self.base.mode() & 7) == 0 {
             return Ok(());

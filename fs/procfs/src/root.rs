@@ -1,5 +1,6 @@
 //! The root directory: fixed entries, then one directory a process.
 
+use crate::access::{self, Judge};
 use crate::dir::{NUMBERED, decimal, number};
 use crate::node::{self, Node, What};
 use crate::options::hide;
@@ -34,6 +35,8 @@ pub struct TextEntry {
     pub show: Show,
     /// Takes what is written.
     pub store: Option<Store>,
+    /// Who may open it, if not who may any file with this mode.
+    pub judge: Option<Judge>,
 }
 
 /// An entry of a fixed table.
@@ -51,11 +54,19 @@ pub enum Entry {
 impl Entry {
     /// A file that can only be read.
     pub const fn read(name: &'static str, show: Show) -> Entry {
-        Entry::Text(TextEntry { name, mode: 0o444, show, store: None })
+        Entry::Text(TextEntry { name, mode: 0o444, show, store: None, judge: None })
     }
-    /// A file that the superuser can write.
-    pub const fn write(name: &'static str, show: Show, store: Store) -> Entry {
-        Entry::Text(TextEntry { name, mode: 0o644, show, store: Some(store) })
+    /// A setting that stays as it is.
+    pub const fn constant(name: &'static str, show: Show) -> Entry {
+        Entry::Text(TextEntry { name, mode: 0o444, show, store: None, judge: Some(access::machine) })
+    }
+    /// A setting of the machine.
+    pub const fn setting(name: &'static str, show: Show, store: Store) -> Entry {
+        Entry::setting_of(access::machine, name, show, store)
+    }
+    /// A setting of whom the judge knows.
+    pub const fn setting_of(judge: Judge, name: &'static str, show: Show, store: Store) -> Entry {
+        Entry::Text(TextEntry { name, mode: 0o644, show, store: Some(store), judge: Some(judge) })
     }
     /// Its name.
     pub fn name(&self) -> &'static str {
@@ -94,7 +105,7 @@ pub static ENTRIES: &[Entry] = &[
     Entry::Link("net", |_| Ok(Arc::from(&b"self/net"[..]))),
     Entry::read("partitions", system::partitions),
     Entry::Link("self", self_link),
-    Entry::Text(TextEntry { name: "slabinfo", mode: 0o400, show: system::slabinfo, store: None }),
+    Entry::Text(TextEntry { name: "slabinfo", mode: 0o400, show: system::slabinfo, store: None, judge: None }),
     Entry::read("stat", system::stat),
     Entry::read("swaps", system::swaps),
     Entry::Dir("sys", sysctl::ENTRIES),
@@ -105,6 +116,7 @@ pub static ENTRIES: &[Entry] = &[
         mode: 0o200,
         show: |_| Err(Errno::EIO),
         store: Some(sysrq::trigger),
+        judge: None,
     }),
     Entry::Link("thread-self", thread_self_link),
     Entry::Dir("tty", &[]),

@@ -3,7 +3,7 @@
 use crate::file::parse_number;
 use crate::root::{Entry, TextEntry};
 use crate::text::Text;
-use crate::{faults, log, sysvipc};
+use crate::{access, faults, log, sysvipc};
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -19,7 +19,7 @@ type Shown = Result<(), Errno>;
 
 macro_rules! fixed {
     ($name:literal, $text:literal) => {
-        Entry::read($name, |out| {
+        Entry::constant($name, |out| {
             out.str(concat!($text, "\n"));
             Ok(())
         })
@@ -29,7 +29,7 @@ macro_rules! fixed {
 /// Something that is kept in an atomic, shown as a number and read by a function.
 macro_rules! kept {
     ($name:literal, $value:path, $parse:path) => {
-        Entry::write(
+        Entry::setting(
             $name,
             |out| {
                 out.int($value.load(core::sync::atomic::Ordering::Relaxed).into()).ch('\n');
@@ -68,16 +68,11 @@ pub static ENTRIES: &[Entry] = &[
     Entry::Dir("net", &[Entry::Dir("core", &[fixed!("somaxconn", "4096")])]),
     Entry::Dir(
         "user",
-        &[Entry::write(
+        &[Entry::setting_of(
+            access::user,
             "max_user_namespaces",
             |out| number(out, reader()?.user_ns.max_made().into()),
-            |input| {
-                let cred = reader()?;
-                if !cred.capable_here(Cap::SysResource) {
-                    return Err(Errno::EPERM);
-                }
-                cred.user_ns.set_max_made(parse_number(input)?)
-            },
+            |input| reader()?.user_ns.set_max_made(parse_number(input)?),
         )],
     ),
     Entry::Dir("vm", VM),
@@ -91,7 +86,7 @@ fn reader() -> Result<Arc<Cred>, Errno> {
 static KERNEL: &[Entry] = &[
     fixed!("cap_last_cap", "40"),
     fixed!("core_modes", "file\npipe\nsocket"),
-    Entry::write(
+    Entry::setting(
         "core_pattern",
         |out| {
             out.bytes(&coredump::pattern()).ch('\n');
@@ -100,7 +95,7 @@ static KERNEL: &[Entry] = &[
         |input| set_name(input, |_, new| coredump::set_pattern(new)),
     ),
     setting!("core_pipe_limit", coredump::PIPE_LIMIT),
-    Entry::write(
+    Entry::setting(
         "core_uses_pid",
         |out| number(out, coredump::USES_PID.load(Relaxed).into()),
         |input| {
@@ -108,16 +103,16 @@ static KERNEL: &[Entry] = &[
             Ok(())
         },
     ),
-    Entry::write("dmesg_restrict", log::restrict, log::set_restrict),
-    Entry::write("domainname", |out| name(out, 5), |input| set_name(input, UtsNamespace::set_domainname)),
-    Entry::write("hostname", |out| name(out, 1), |input| set_name(input, UtsNamespace::set_hostname)),
+    Entry::setting("dmesg_restrict", log::restrict, log::set_restrict),
+    Entry::setting("domainname", |out| name(out, 5), |input| set_name(input, UtsNamespace::set_domainname)),
+    Entry::setting("hostname", |out| name(out, 1), |input| set_name(input, UtsNamespace::set_hostname)),
     sysvipc::MSG_NEXT_ID,
     sysvipc::MSGMAX,
     sysvipc::MSGMNB,
     sysvipc::MSGMNI,
     fixed!("ngroups_max", "65536"),
-    Entry::read("osrelease", |out| name(out, 2)),
-    Entry::read("ostype", |out| name(out, 0)),
+    Entry::constant("osrelease", |out| name(out, 2)),
+    Entry::constant("ostype", |out| name(out, 0)),
     fixed!("overflowgid", "65534"),
     fixed!("overflowuid", "65534"),
     faults::OOPS_LIMIT,
@@ -129,14 +124,16 @@ static KERNEL: &[Entry] = &[
         mode: 0o666,
         show: |out| number(out, pid_ns().last_number() as u64),
         store: Some(set_last_pid),
+        judge: Some(access::machine),
     }),
-    Entry::write(
+    Entry::setting_of(
+        access::pid,
         "pid_max",
         |out| number(out, pid_ns().pid_max() as u64),
         |input| pid_ns().set_pid_max(parse_number(input)?),
     ),
-    Entry::write("printk", log::printk, log::set_printk),
-    Entry::write("printk_devkmsg", log::devkmsg, log::set_devkmsg),
+    Entry::setting("printk", log::printk, log::set_printk),
+    Entry::setting("printk_devkmsg", log::devkmsg, log::set_devkmsg),
     setting!("printk_ratelimit", rate::INTERVAL_S),
     setting!("printk_ratelimit_burst", rate::BURST),
     Entry::Dir(
@@ -144,7 +141,7 @@ static KERNEL: &[Entry] = &[
         &[
             setting!("max", devpts::limits::MAX),
             setting!("reserve", devpts::limits::RESERVE),
-            Entry::read("nr", |out| number(out, devpts::limits::count().into())),
+            Entry::constant("nr", |out| number(out, devpts::limits::count().into())),
         ],
     ),
     Entry::Dir("random", RANDOM),
@@ -152,8 +149,8 @@ static KERNEL: &[Entry] = &[
     Entry::Dir(
         "seccomp",
         &[
-            Entry::read("actions_avail", |out| names(out, seccomp::NAMES.iter().map(|(name, _)| *name))),
-            Entry::write("actions_logged", |out| names(out, seccomp::logged()), seccomp::set_logged),
+            Entry::constant("actions_avail", |out| names(out, seccomp::NAMES.iter().map(|(name, _)| *name))),
+            Entry::setting("actions_logged", |out| names(out, seccomp::logged()), seccomp::set_logged),
         ],
     ),
     sysvipc::SEM,
@@ -164,12 +161,12 @@ static KERNEL: &[Entry] = &[
     sysvipc::SHMMAX,
     sysvipc::SHMMNI,
     faults::TAINTED,
-    Entry::read("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
-    Entry::read("version", |out| name(out, 3)),
+    Entry::constant("threads-max", |out| number(out, task::fork::max_tasks() as u64)),
+    Entry::constant("version", |out| name(out, 3)),
     faults::WARN_LIMIT,
     Entry::Dir(
         "yama",
-        &[Entry::write(
+        &[Entry::setting(
             "ptrace_scope",
             |out| number(out, task::yama::scope().into()),
             |input| task::yama::set_scope(parse_number(input)?),
@@ -178,21 +175,21 @@ static KERNEL: &[Entry] = &[
 ];
 
 static RANDOM: &[Entry] = &[
-    Entry::read("boot_id", boot_id),
+    Entry::constant("boot_id", boot_id),
     fixed!("entropy_avail", "256"),
     fixed!("poolsize", "256"),
-    Entry::read("uuid", |out| uuid(out, random_id())),
+    Entry::constant("uuid", |out| uuid(out, random_id())),
 ];
 
 static VM: &[Entry] = &[
     fixed!("max_map_count", "65530"),
     fixed!("mmap_min_addr", "65536"),
-    Entry::write(
+    Entry::setting(
         "overcommit_memory",
         |out| number(out, mm::overcommit_mode().into()),
         |input| mm::set_overcommit_mode(parse_number(input)?),
     ),
-    Entry::write(
+    Entry::setting(
         "overcommit_ratio",
         |out| number(out, mm::overcommit_ratio().into()),
         |input| {
@@ -204,7 +201,7 @@ static VM: &[Entry] = &[
 
 static FS: &[Entry] = &[
     setting!("dir-notify-enable", vfs::dnotify::ENABLED),
-    Entry::read("file-max", |out| number(out, i64::MAX as u64)),
+    Entry::constant("file-max", |out| number(out, i64::MAX as u64)),
     Entry::Dir(
         "inotify",
         &[
@@ -213,7 +210,7 @@ static FS: &[Entry] = &[
             fixed!("max_user_watches", "65536"),
         ],
     ),
-    Entry::write(
+    Entry::setting(
         "nr_open",
         |out| number(out, vfs::fdtable::nr_open().into()),
         |input| vfs::fdtable::set_nr_open(parse_number(input)?),
@@ -222,7 +219,7 @@ static FS: &[Entry] = &[
     fixed!("pipe-max-size", "1048576"),
     fixed!("pipe-user-pages-hard", "0"),
     fixed!("pipe-user-pages-soft", "16384"),
-    Entry::write(
+    Entry::setting(
         "suid_dumpable",
         |out| number(out, task::exec::suid_dumpable().into()),
         |input| task::exec::set_suid_dumpable(parse_number(input)?),
@@ -248,7 +245,7 @@ fn names(out: &mut Text, names: impl Iterator<Item = &'static str>) -> Shown {
 }
 
 /// The reader's pid namespace.
-fn pid_ns() -> Arc<PidNamespace> {
+pub(crate) fn pid_ns() -> Arc<PidNamespace> {
     crate::current().map_or_else(|| PidNamespace::first().clone(), |me| me.pid_ns().clone())
 }
 

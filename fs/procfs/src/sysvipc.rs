@@ -3,27 +3,22 @@
 //!
 //! What is shown is the reader's IPC namespace, its process numbers and its user ids.
 
+use crate::access::{self, ipc_namespace as namespace};
 use crate::file::{parse_number, parse_numbers};
-use crate::root::Entry;
+use crate::root::{Entry, Show, Store, TextEntry};
 use crate::text::Text;
 use abi::Errno;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
-use ipc::IpcNamespace;
 use ipc::ids::{Ids, MAX};
 use ipc::mqueue::limits::{HARD_MSG, HARD_SIZE, LEAST_MSG, LEAST_SIZE};
 use ipc::perm::Perm;
-use vfs::Cap;
 use vfs::user_ns::UserNamespace;
 
 type Shown = Result<(), Errno>;
 
 /// `/proc/sysvipc`.
 pub static ENTRIES: &[Entry] = &[Entry::read("msg", msg), Entry::read("sem", sem), Entry::read("shm", shm)];
-
-fn namespace() -> Arc<IpcNamespace> {
-    task::ns::current().map_or_else(|| ipc::first().clone(), |ns| ns.ipc.clone())
-}
 
 /// A process number as the reader knows it.
 fn nr(global: i32) -> u64 {
@@ -112,67 +107,71 @@ fn msg(out: &mut Text) -> Shown {
     Ok(())
 }
 
+/// A limit of the namespace.
+const fn limit(name: &'static str, show: Show, store: Store) -> Entry {
+    Entry::setting_of(access::ipc, name, show, store)
+}
+
+/// The number of the next object.
+const fn next_number(name: &'static str, show: Show, store: Store) -> Entry {
+    Entry::Text(TextEntry { name, mode: 0o444, show, store: Some(store), judge: Some(access::restore) })
+}
+
 /// `kernel.msg_next_id`.
 pub const MSG_NEXT_ID: Entry =
-    Entry::write("msg_next_id", |out| next_id(out, &namespace().msg), |i| set_next_id(i, &namespace().msg));
+    next_number("msg_next_id", |out| next_id(out, &namespace().msg), |i| set_next_id(i, &namespace().msg));
 /// `kernel.msgmax`.
-pub const MSGMAX: Entry = Entry::write(
-    "msgmax",
-    |out| int(out, &namespace().limits.msgmax),
-    |i| set(i, &namespace().limits.msgmax, i32::MAX),
-);
+pub const MSGMAX: Entry =
+    limit("msgmax", |out| int(out, &namespace().limits.msgmax), |i| set(i, &namespace().limits.msgmax, i32::MAX));
 /// `kernel.msgmnb`.
-pub const MSGMNB: Entry = Entry::write(
-    "msgmnb",
-    |out| int(out, &namespace().limits.msgmnb),
-    |i| set(i, &namespace().limits.msgmnb, i32::MAX),
-);
+pub const MSGMNB: Entry =
+    limit("msgmnb", |out| int(out, &namespace().limits.msgmnb), |i| set(i, &namespace().limits.msgmnb, i32::MAX));
 /// `kernel.msgmni`.
 pub const MSGMNI: Entry =
-    Entry::write("msgmni", |out| int(out, &namespace().limits.msgmni), |i| set(i, &namespace().limits.msgmni, MOST));
+    limit("msgmni", |out| int(out, &namespace().limits.msgmni), |i| set(i, &namespace().limits.msgmni, MOST));
 /// `kernel.sem`.
-pub const SEM: Entry = Entry::write("sem", sem_limits, set_sem_limits);
+pub const SEM: Entry = limit("sem", sem_limits, set_sem_limits);
 /// `kernel.sem_next_id`.
 pub const SEM_NEXT_ID: Entry =
-    Entry::write("sem_next_id", |out| next_id(out, &namespace().sem), |i| set_next_id(i, &namespace().sem));
+    next_number("sem_next_id", |out| next_id(out, &namespace().sem), |i| set_next_id(i, &namespace().sem));
 /// `kernel.shm_next_id`.
 pub const SHM_NEXT_ID: Entry =
-    Entry::write("shm_next_id", |out| next_id(out, &namespace().shm), |i| set_next_id(i, &namespace().shm));
+    next_number("shm_next_id", |out| next_id(out, &namespace().shm), |i| set_next_id(i, &namespace().shm));
 /// `kernel.shm_rmid_forced`.
-pub const SHM_RMID_FORCED: Entry = Entry::write("shm_rmid_forced", rmid_forced, set_rmid_forced);
+pub const SHM_RMID_FORCED: Entry = limit("shm_rmid_forced", rmid_forced, set_rmid_forced);
 /// `kernel.shmall`.
 pub const SHMALL: Entry =
-    Entry::write("shmall", |out| long(out, &namespace().limits.shmall), |i| set_long(i, &namespace().limits.shmall));
+    limit("shmall", |out| long(out, &namespace().limits.shmall), |i| set_long(i, &namespace().limits.shmall));
 /// `kernel.shmmax`.
 pub const SHMMAX: Entry =
-    Entry::write("shmmax", |out| long(out, &namespace().limits.shmmax), |i| set_long(i, &namespace().limits.shmmax));
+    limit("shmmax", |out| long(out, &namespace().limits.shmmax), |i| set_long(i, &namespace().limits.shmmax));
 /// `kernel.shmmni`.
 pub const SHMMNI: Entry =
-    Entry::write("shmmni", |out| int(out, &namespace().limits.shmmni), |i| set(i, &namespace().limits.shmmni, MOST));
+    limit("shmmni", |out| int(out, &namespace().limits.shmmni), |i| set(i, &namespace().limits.shmmni, MOST));
 
 /// `/proc/sys/fs/mqueue`.
 pub static MQUEUE: &[Entry] = &[
-    Entry::write(
+    limit(
         "msg_default",
         |out| int(out, &namespace().mqueue.limits.msg_default),
         |i| set_within(i, &namespace().mqueue.limits.msg_default, LEAST_MSG, HARD_MSG),
     ),
-    Entry::write(
+    limit(
         "msg_max",
         |out| int(out, &namespace().mqueue.limits.msg_max),
         |i| set_within(i, &namespace().mqueue.limits.msg_max, LEAST_MSG, HARD_MSG),
     ),
-    Entry::write(
+    limit(
         "msgsize_default",
         |out| int(out, &namespace().mqueue.limits.msgsize_default),
         |i| set_within(i, &namespace().mqueue.limits.msgsize_default, LEAST_SIZE, HARD_SIZE),
     ),
-    Entry::write(
+    limit(
         "msgsize_max",
         |out| int(out, &namespace().mqueue.limits.msgsize_max),
         |i| set_within(i, &namespace().mqueue.limits.msgsize_max, LEAST_SIZE, HARD_SIZE),
     ),
-    Entry::write(
+    limit(
         "queues_max",
         |out| int(out, &namespace().mqueue.limits.queues_max),
         |i| set_within(i, &namespace().mqueue.limits.queues_max, i32::MIN, i32::MAX),
@@ -216,13 +215,6 @@ fn set_next_id<S>(input: &[u8], ids: &Ids<S>) -> Shown {
     let id: i32 = parse_number(input)?;
     if id < 0 {
         return Err(Errno::EINVAL);
-    }
-    let allowed = crate::current().is_some_and(|task| {
-        let (cred, ns) = (task.cred(), namespace());
-        cred.capable_in(ns.user_ns(), Cap::CheckpointRestore) || cred.capable_in(ns.user_ns(), Cap::SysAdmin)
-    });
-    if !allowed {
-        return Err(Errno::EPERM);
     }
     ids.set_next_id(id);
     Ok(())
