@@ -158,6 +158,7 @@ errnos! {
     ENOTRECOVERABLE = 131, "State not recoverable";
     ERFKILL = 132, "Operation not possible due to RF-kill";
     EHWPOISON = 133, "Memory page has hardware error";
+    EFTYPE = 134, "Wrong file type for the intended operation";
     ERESTARTSYS = 512, "Kernel-internal: restart when the handler has SA_RESTART";
     ERESTARTNOINTR = 513, "Kernel-internal: always restart";
     ERESTARTNOHAND = 514, "Kernel-internal: restart when no handler runs";

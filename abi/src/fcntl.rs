@@ -98,6 +98,9 @@ bitflags! {
     }
 }
 
+/// A flag of openat2(2) alone: a regular file or nothing (EFTYPE).
+pub const OPENAT2_REGULAR: u64 = 1 << 32;
+
 /// `struct open_how`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

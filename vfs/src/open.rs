@@ -13,7 +13,7 @@ use crate::ops;
 use crate::path::Path;
 use crate::walk::{Last, Start, Walker, lookup_locked};
 use abi::Errno;
-use abi::fcntl::{OpenFlags, ResolveFlags};
+use abi::fcntl::{OPENAT2_REGULAR, OpenFlags, ResolveFlags};
 use abi::stat::{S_IALLUGO, S_IFREG};
 use alloc::sync::Arc;
 use core::any::Any;
@@ -34,6 +34,8 @@ pub struct How {
     pub mode: u32,
     /// The caller's umask.
     pub umask: u32,
+    /// Only a regular file will do.
+    pub regular: bool,
 }
 
 impl How {
@@ -47,28 +49,29 @@ impl How {
             flags | OpenFlags::LARGEFILE
         };
         let mode = if flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE_BIT) { mode & S_IALLUGO } else { 0 };
-        let how = How { flags: complete(flags), mode, umask };
+        let how = How { flags: complete(flags), mode, umask, regular: false };
         how.check()?;
         Ok(how)
     }
     /// As openat2(2) takes them: everything unknown or without effect is EINVAL.
     pub fn from_openat2(flags: u64, mode: u64, umask: u32) -> Result<How, Errno> {
-        let bits = u32::try_from(flags).map_err(|_| Errno::EINVAL)?;
+        let regular = flags & OPENAT2_REGULAR != 0;
+        let bits = u32::try_from(flags & !OPENAT2_REGULAR).map_err(|_| Errno::EINVAL)?;
         let flags = OpenFlags::from_bits(bits).ok_or(Errno::EINVAL)?;
         let makes = flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE_BIT);
         if makes && mode & !(S_IALLUGO as u64) != 0 || !makes && mode != 0 {
             return Err(Errno::EINVAL);
         }
-        if flags.contains(OpenFlags::PATH) && !WITH_PATH.contains(flags) {
+        if flags.contains(OpenFlags::PATH) && (regular || !WITH_PATH.contains(flags)) {
             return Err(Errno::EINVAL);
         }
-        let how = How { flags: complete(flags), mode: mode as u32, umask };
+        let how = How { flags: complete(flags), mode: mode as u32, umask, regular };
         how.check()?;
         Ok(how)
     }
     fn check(&self) -> Result<(), Errno> {
         let f = self.flags;
-        if f.contains(OpenFlags::DIRECTORY) && f.contains(OpenFlags::CREAT) {
+        if f.contains(OpenFlags::DIRECTORY) && (self.regular || f.contains(OpenFlags::CREAT)) {
             return Err(Errno::EINVAL);
         }
         if f.contains(OpenFlags::TMPFILE_BIT) && (!f.contains(OpenFlags::DIRECTORY) || !f.wants_write()) {
@@ -181,6 +184,9 @@ pub fn open_found(path: Path, how: &How, caller: &Caller<'_>, created: bool) -> 
     let kind = path.dentry.kind();
     if flags.contains(OpenFlags::CREAT) && !created && kind == FileType::Directory {
         return Err(Errno::EISDIR);
+    }
+    if how.regular && kind != FileType::Regular {
+        return Err(Errno::EFTYPE);
     }
     // `O_TMPFILE` holds `O_DIRECTORY`, which is about where the file is made.
     let wants_dir = flags.contains(OpenFlags::DIRECTORY) && !flags.contains(OpenFlags::TMPFILE_BIT);

@@ -90,7 +90,7 @@ fn tree_file(cx: &Cx, dirfd: i32, path: UserCStr, flags: u32) -> Result<Arc<File
             Ok(nsfs::file_of(namespace::namespace_of(&source, &cx.mnt_ns(), &cred.user_ns)?, cred))
         }
         OPEN_TREE_CLONE => namespace::open_copy(&place, recursive, &cx.mnt_ns(), cred),
-        _ => open_found(place, &How { flags: OpenFlags::PATH, mode: 0, umask: 0 }, &cx.caller(), false),
+        _ => open_found(place, &How { flags: OpenFlags::PATH, mode: 0, umask: 0, regular: false }, &cx.caller(), false),
     }
 }
 

@@ -51,7 +51,8 @@ pub fn open(
     // Whoever may not search the directory through a mount may still open queues by name.
     let kernel = vfs::Cred::root();
     let path = walk::lookup(&Start::new(&place, &place, &kernel), name, false)?;
-    let how = How { flags: flags & (OpenFlags::WRONLY | OpenFlags::RDWR | OpenFlags::NONBLOCK), mode: 0, umask: 0 };
+    let flags = flags & (OpenFlags::WRONLY | OpenFlags::RDWR | OpenFlags::NONBLOCK);
+    let how = How { flags, mode: 0, umask: 0, regular: false };
     open_found(path, &how, caller, made)
 }
 

@@ -265,7 +265,7 @@ fn to_file(cx: &Cx, pattern: &[u8], core: &Core) -> Result<Sink, Errno> {
         return Err(Errno::EPERM);
     }
     let dirs = cx.fs().dirs();
-    let how = How { flags: CREATE, mode: 0o600, umask: cx.fs().umask() };
+    let how = How { flags: CREATE, mode: 0o600, umask: cx.fs().umask(), regular: false };
     let create = |root: &Path, cwd: &Path, cred: &Arc<Cred>, caller: &Caller<'_>| {
         let start = Start::new(root, cwd, cred);
         if !safe {
