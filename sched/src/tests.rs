@@ -59,6 +59,24 @@ fn a_deadline_ends_a_wait_and_sleeps_last_at_least_as_long_as_asked() {
 }
 
 #[test]
+fn who_is_woken_as_the_time_runs_out_takes_what_it_was_woken_for() {
+    init_boot_cpu();
+    let queue = WaitQueue::new();
+    let (looks, there) = (AtomicU32::new(0), AtomicU32::new(0));
+    let look = || {
+        let found = there.load(Acquire);
+        // What comes between the last look and the deadline is told to this thread alone.
+        if looks.fetch_add(1, Relaxed) == 1 {
+            there.store(7, Release);
+            assert!(queue.wake_one());
+        }
+        (found != 0).then_some(found)
+    };
+    assert_eq!(queue.wait_deadline(Some(now()), look), Ok(7));
+    assert_eq!(queue.wait_deadline(Some(now()), || None::<()>), Err(WaitError::TimedOut));
+}
+
+#[test]
 fn an_interrupt_ends_interruptible_sleeps_only() {
     let queue = Arc::new(WaitQueue::new());
     let q = queue.clone();

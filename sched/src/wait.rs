@@ -115,8 +115,12 @@ impl WaitQueue {
             schedule();
         };
         me.state.store(state::RUNNING, Relaxed);
-        self.leave(&me, wait);
-        result
+        // A wake-up that was for this thread alone must not be lost because its time was over at that very moment.
+        let woken = !self.leave(&me, wait);
+        match result {
+            Err(why) if woken => cond().ok_or(why),
+            result => result,
+        }
     }
 
     /// Queues the current thread for wait number `wait` unless it still is, and marks it as sleeping.
@@ -133,15 +137,16 @@ impl WaitQueue {
         fence(SeqCst);
     }
 
-    fn leave(&self, me: &Arc<Thread>, wait: u32) {
+    /// Takes a thread out of the queue; whether it still was in it, and not woken.
+    fn leave(&self, me: &Arc<Thread>, wait: u32) -> bool {
         if me.wait_ended.load(Relaxed) == wait {
-            return; // the waker has taken it out
+            return false;
         }
         let mut waiters = self.waiters.lock();
-        if let Some(at) = waiters.iter().position(|w| w.wait == wait && Arc::ptr_eq(&w.thread, me)) {
-            waiters.remove(at);
-            self.count.store(waiters.len() as u32, Relaxed);
-        }
+        let Some(at) = waiters.iter().position(|w| w.wait == wait && Arc::ptr_eq(&w.thread, me)) else { return false };
+        waiters.remove(at);
+        self.count.store(waiters.len() as u32, Relaxed);
+        true
     }
 
     /// Whether a thread or a listener waits. The caller has made its change visible before.
