@@ -87,8 +87,10 @@ impl RunQueue {
     pub fn charge(&mut self, now: u64) -> u64 {
         let ran = now.saturating_sub(self.charged_until);
         self.charged_until = now;
-        self.load.add(self.fair.load(), now);
         let Some(current) = &self.current else { return 0 };
+        // Who has joined an idle CPU has just done so.
+        let idle = current.key.load(Relaxed) == IDLE_KEY;
+        self.load.add(if idle { 0 } else { self.fair.load() }, now);
         current.runtime.store(current.runtime.load(Relaxed) + ran, Relaxed);
         match current.key.load(Relaxed) {
             FAIR => self.fair.charge(current, ran),
@@ -313,6 +315,20 @@ mod tests {
     fn run(queue: &mut RunQueue, now: u64) -> bool {
         queue.charge(now);
         queue.has_to_yield(false, now)
+    }
+
+    #[test]
+    fn the_time_a_cpu_was_idle_weighs_nothing() {
+        let mut queue = RunQueue::new();
+        let idle = Arc::new(Thread::new("idle", CpuSet::all(), CpuId(0)));
+        idle.key.store(IDLE_KEY, Relaxed);
+        queue.begin(idle, 0);
+        let wakes = joined(&mut queue, Policy::Normal, 0);
+        queue.charge(90 * MS);
+        queue.begin(wakes, 90 * MS);
+        queue.charge(100 * MS);
+        queue.load.sample();
+        assert_eq!(queue.load.average(), 1024 * 10 / 110);
     }
 
     #[test]
