@@ -169,11 +169,11 @@ impl Tty {
             TCIOFLUSH => (true, true),
             _ => return Err(Errno::EINVAL),
         };
-        if r.master {
-            self.flush(far, near)
-        } else {
-            self.flush(near, far)
+        let (input, output) = if r.master { (far, near) } else { (near, far) };
+        if input {
+            self.state.lock().ahead.clear();
         }
+        self.flush(input, output);
         Ok(0)
     }
 

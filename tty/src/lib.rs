@@ -15,6 +15,7 @@ mod io;
 pub mod jobs;
 pub mod ldisc;
 pub mod pty;
+mod receive;
 pub mod termios;
 mod tty;
 mod virtio;

@@ -124,7 +124,11 @@ impl Master {
             };
             let mut used = 0;
             while let Some(rest) = chunk.get(used..n).filter(|r| !r.is_empty()) {
-                let took = self.tty.receive(rest);
+                let took = match self.tty.receive_ahead(rest) {
+                    Ok(took) => took,
+                    Err(e) if done + used == 0 => return Err(e),
+                    Err(_) => return Ok(done + used),
+                };
                 used += took;
                 if took > 0 {
                     continue;
@@ -132,7 +136,7 @@ impl Master {
                 let waited = match nonblock {
                     true => Err(Errno::EAGAIN),
                     false => {
-                        let ready = || (self.tty.room() > 0).then_some(());
+                        let ready = || self.tty.state.lock().takes_ahead().then_some(());
                         self.tty.feed.wait_interruptible(ready).map_err(|_| Errno::ERESTARTSYS)
                     }
                 };
@@ -229,7 +233,7 @@ impl FileOps for Master {
         let mut events = PollEvents::empty();
         events.set(PollEvents::READABLE, !s.out.is_empty() || s.packet_status != 0);
         events.set(PollEvents::PRI, s.packet_status != 0);
-        events.set(PollEvents::WRITABLE, s.disc.room(&s.termios) > 0);
+        events.set(PollEvents::WRITABLE, s.takes_ahead());
         events.set(PollEvents::HUP, s.closed);
         events
     }

@@ -1,16 +1,17 @@
 //! One terminal: its settings, its line discipline, who it controls, and the waiting of those who read and write it.
 //!
-//! Input: a driver (serial line, virtio console) or a pty master calls [`Tty::receive`]; the line discipline edits, echoes into the output
-//! queue and raises signals; readers wake. Output: [`Tty::write`] passes the output modes into the output queue, from which
+//! Input ([`crate::receive`]): a driver (serial line, virtio console) or a pty master hands it over; the line discipline edits, echoes into
+//! the output queue and raises signals; readers wake. Output: [`Tty::write`] passes the output modes into the output queue, from which
 //! the driver, or the master's reads, take it.
 //!
 //! Lock order: `Tty::state` (spin, never held while user memory is touched, signals are sent, or a driver runs) before the wait queues'
 //! own locks.
 
-use crate::ldisc::{Events, LineDisc, OutQueue};
+use crate::ldisc::{LineDisc, OutQueue};
 use crate::termios::Termios;
 use abi::tty::{Cflag, Iflag, Lflag, RawTermios, Winsize, cc, ioctl};
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -58,7 +59,9 @@ pub(crate) struct State {
     pub disc: LineDisc,
     pub out: OutQueue,
     /// Echo of what was typed while output is stopped.
-    held: OutQueue,
+    pub held: OutQueue,
+    /// What a pty master has written ahead of what the line discipline has room for.
+    pub ahead: VecDeque<u8>,
     pub winsize: Winsize,
     /// The session it controls, 0 for none.
     pub session: i32,
@@ -67,7 +70,7 @@ pub(crate) struct State {
     /// Further opens are refused (TIOCEXCL): of the terminal; of the pty master, where it has no effect but is remembered.
     pub exclusive: [bool; 2],
     /// Stopped by the STOP character.
-    stopped: bool,
+    pub stopped: bool,
     /// Stopped by TCXONC.
     pub held_off: bool,
     /// The pty master reads status bytes (TIOCPKT).
@@ -123,6 +126,7 @@ impl Tty {
             disc: LineDisc::new(),
             out: OutQueue::new(),
             held: OutQueue::new(),
+            ahead: VecDeque::new(),
             winsize: Winsize::default(),
             session: 0,
             pgrp: 0,
@@ -187,51 +191,6 @@ impl Tty {
         self.state.lock().master_gone
     }
 
-    /// Takes input from the device or the pty master; returns how many bytes were used (fewer when there is no room).
-    pub fn receive(&self, bytes: &[u8]) -> usize {
-        let mut used = 0;
-        while let Some(rest) = bytes.get(used..).filter(|r| !r.is_empty()) {
-            let mut events = Events::default();
-            let mut guard = self.state.lock();
-            let s = &mut *guard;
-            let stopped = s.stopped;
-            let out = if s.is_stopped() { &mut s.held } else { &mut s.out };
-            let before = out.len();
-            let n = s.disc.input(&s.termios, rest, stopped && !s.held_off, out, &mut events);
-            let echoed = out.len() != before || events.flush_output;
-            if events.flush_output {
-                s.held.clear();
-                s.note(ioctl::TIOCPKT_FLUSHREAD | ioctl::TIOCPKT_FLUSHWRITE);
-            }
-            let turned = events.stop.is_some_and(|stop| s.set_stopped(stop));
-            let (pgrp, readable) = (s.pgrp, s.disc.readable(&s.termios, false));
-            drop(guard);
-            used += n;
-            if let Some(signal) = events.signal
-                && pgrp != 0
-            {
-                // The group may have died meanwhile: nobody is left to tell.
-                let _ = vfs::jobs().signal_pgrp(pgrp, i32::from(signal), crate::jobs::FROM_KERNEL);
-            }
-            if readable {
-                self.readers.wake_all();
-            }
-            if echoed || turned {
-                self.output_changed();
-            }
-            if n == 0 {
-                break;
-            }
-        }
-        used
-    }
-
-    /// Room for input.
-    pub(crate) fn room(&self) -> usize {
-        let s = self.state.lock();
-        s.disc.room(&s.termios)
-    }
-
     /// Moves up to `buf.len()` waiting output bytes to `buf`; wakes writers.
     pub fn take_output(&self, buf: &mut [u8]) -> usize {
         let mut s = self.state.lock();
@@ -252,16 +211,6 @@ impl Tty {
         }
         if self.state.lock().has_room() {
             self.writers.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
-        }
-    }
-
-    /// Input was taken: its source may go on.
-    pub(crate) fn input_taken(&self) {
-        match &self.driver {
-            Some(driver) => driver.unthrottle(self),
-            None => {
-                self.feed.wake_key(usize::MAX, false, PollEvents::WRITABLE.key());
-            }
         }
     }
 
@@ -348,6 +297,7 @@ impl Tty {
         let mut s = self.state.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         s.disc.flush_input();
+        s.ahead.clear();
         s.out.clear();
         s.held.clear();
         s.set_stopped(false);
@@ -393,7 +343,7 @@ impl State {
         self.disc.output(&self.termios, bytes, &mut self.out);
     }
     /// Stops or starts output; true when that is a change.
-    fn set_stopped(&mut self, stop: bool) -> bool {
+    pub fn set_stopped(&mut self, stop: bool) -> bool {
         let changed = self.stopped != stop;
         self.stopped = stop;
         if !self.is_stopped() {
