@@ -63,7 +63,7 @@ impl Tty {
         let s = &mut *guard;
         let stopped = s.stopped && !s.held_off;
         let held = s.is_stopped();
-        let from = bytes.unwrap_or_else(|| s.ahead.as_slices().0);
+        let from = bytes.unwrap_or(s.ahead.as_slices().0);
         let out = if held { &mut s.held } else { &mut s.out };
         let before = out.len();
         let n = s.disc.input(&s.termios, from, stopped, out, &mut events);
