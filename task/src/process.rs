@@ -76,6 +76,8 @@ pub struct SigState {
     pub stop_report: Option<Signal>,
     /// What wait(2) has not told yet: the continuation.
     pub cont_report: bool,
+    /// SIGCONTs sent so far: a signal that was taken before the last one does not stop the group any more.
+    pub conts: u32,
     /// A thread is to tell the parent that the group stopped or continued (`CLD_*`).
     pub tell_parent: Option<i32>,
 }
@@ -234,6 +236,7 @@ impl Process {
                 stop_complete: false,
                 stop_report: None,
                 cont_report: false,
+                conts: 0,
                 tell_parent: None,
             }),
             child_wait: WaitQueue::new(),

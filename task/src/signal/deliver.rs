@@ -127,6 +127,7 @@ fn next_action(cx: &mut Cx) -> Step {
         mask::recalculate(&cx.task, &state);
         return Step::None;
     };
+    let conts = state.conts;
     if taken.info.signo != i32::from(Signal::KILL.number()) && cx.task.is_traced() && !is_final(&state, &taken.info) {
         drop(state);
         let Some(chosen) = report::signal(cx, taken) else { return Step::Again };
@@ -154,16 +155,17 @@ fn next_action(cx: &mut Cx) -> Step {
     if action.handler == SIG_IGN || (process.is_init() && !SigSet::UNBLOCKABLE.has(sig)) {
         return Step::Again;
     }
-    by_default(cx, &process, state, sig, &info)
+    by_default(cx, &process, state, sig, &info, conts)
 }
 
-/// What a signal does that has no handler and is not ignored (signal(7)).
+/// What a signal does that has no handler and is not ignored (signal(7)). It was taken when `conts` SIGCONTs had been sent.
 fn by_default(
     cx: &mut Cx,
     process: &Arc<Process>,
     mut state: SpinGuard<'_, SigState>,
     sig: Signal,
     info: &SigInfo,
+    conts: u32,
 ) -> Step {
     let default = default_action(sig);
     if default == Default::Ignore {
@@ -172,7 +174,7 @@ fn by_default(
     if default == Default::Stop {
         drop(state);
         if sig == Signal::STOP || !is_orphaned(cx) {
-            stop::begin(&mut process.sig(), sig);
+            stop::begin(&mut process.sig(), sig, conts);
         }
         return Step::Again;
     }

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 
 /// SIGCONT is being sent: the group goes on, and its parent will hear of it.
 pub(super) fn cont(process: &Process, state: &mut SigState) {
+    state.conts = state.conts.wrapping_add(1);
     let Some(_) = state.stop.take() else { return };
     let all = core::mem::take(&mut state.stop_complete);
     state.stop_report = None;
@@ -20,9 +21,9 @@ pub(super) fn cont(process: &Process, state: &mut SigState) {
     process.stop_wait.wake_all();
 }
 
-/// The group is to stop because of `sig`: all threads are told.
-pub(super) fn begin(state: &mut SigState, sig: Signal) {
-    if state.stop.is_some() || state.group_exit.is_some() {
+/// The group is to stop because of `sig`, taken when `conts` SIGCONTs had been sent: all threads are told.
+pub(super) fn begin(state: &mut SigState, sig: Signal, conts: u32) {
+    if state.stop.is_some() || state.group_exit.is_some() || state.conts != conts {
         return;
     }
     state.stop = Some(sig);
