@@ -52,7 +52,7 @@ impl Tty {
     }
 
     /// Takes in what was written ahead, as far as there is room.
-    fn follow_up(&self) {
+    pub(crate) fn follow_up(&self) {
         while self.take_in(None) != 0 {}
     }
 

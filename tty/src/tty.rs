@@ -275,6 +275,7 @@ impl Tty {
         }
         s.note_flow_keys(&old);
         drop(guard);
+        self.follow_up();
         self.readers.wake_all();
         self.output_changed();
     }

@@ -1,6 +1,8 @@
 //! Who may open a setting below /proc/sys. Not what one may do with any file decides, but whose the setting is: that of the machine's
 //! root, or of who rules the namespace the setting belongs to. That is the caller's namespace at each write, so who opened the file is
 //! judged again then: a descriptor that has come from another namespace opens nothing here.
+//!
+//! Sources: ipc_namespaces(7), pid_namespaces(7), namespaces(7) on /proc/sys/user.
 
 use alloc::sync::Arc;
 use ipc::IpcNamespace;

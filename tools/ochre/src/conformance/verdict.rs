@@ -21,7 +21,7 @@ struct Passing {
     suite: String,
     program: String,
     name: String,
-    /// Processors without which there is no such sub-test.
+    /// Processors without which there is no such sub-test, or Linux fails it.
     cpus: u32,
 }
 
